@@ -1,0 +1,124 @@
+// Package providers is the vocabulary between the release and whoever carries
+// its traffic, and the contract that every provider keeps.
+//
+// A provider knows routes and weights, and nothing of steps, analysis or
+// workloads. It reports what is there, and it moves weight between a user's
+// Service (the stable backend) and a Service of Weir's own (the canary
+// backend) in the routes that it is given. It owns those two backends of the
+// rules that refer to the user's Service, and keeps every other field and rule
+// as it found them.
+//
+// The contract, checked by package conformance:
+//
+//   - Every method is idempotent and safe to repeat after a crash at any point.
+//   - Every write is a compare-and-swap on the object as it was read live by the
+//     same call, changes one rule at a time at most, and leaves the weights of
+//     each rule summing to the whole.
+//   - An object whose stamp (annotation weir.dev/seq) is greater than the given
+//     one is not written: ErrFenced.
+//   - Lower is monotone on the live object: weight becomes the smaller of what
+//     is there and what is asked, never what the caller believed. It stamps in
+//     any case. On a route that is as the user wrote it, it only stamps.
+//   - Of several routes, all are lowered before any is raised.
+//   - Restore gives each rule back as the user wrote it.
+//   - A route that cannot carry the split is refused with an *UnsupportedError
+//     that names the object, the field and the remedy; no step is skipped in
+//     silence.
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// Pair is one Service of the user and its twin that selects the canary.
+type Pair struct {
+	// Stable is the user's Service.
+	Stable string
+	// Canary is the Service that Weir made for the canary.
+	Canary string
+}
+
+// Target is where the traffic of one workload is split.
+type Target struct {
+	// Namespace of the Rollout, its routes and its Services.
+	Namespace string
+	// Owner is the name of the Rollout, by which its rules are told from those
+	// of others on the same route.
+	Owner string
+	// Routes that carry the traffic; empty for the native provider.
+	Routes []v1alpha1.RouteReference
+	// Pairs of Services, sorted by name. Empty before they are discovered.
+	Pairs []Pair
+	// Revisions of the stable and the canary version, for providers whose split
+	// is the pods themselves.
+	StableRevision, CanaryRevision string
+}
+
+// Observation is what a provider found. Over several routes and rules it says
+// the worst: the highest weight, the lowest accepted one, the lowest stamp.
+type Observation struct {
+	// Split is true when any rule carries Weir's backend; false means that all
+	// are as the user wrote them.
+	Split bool
+	// Weight is the highest weight of the canary in any rule, in parts per
+	// 10,000. LowestWeight is the lowest.
+	Weight, LowestWeight int32
+	// Accepted is true when the data plane has accepted every route as it is
+	// now. Where it has not, Message says which and why.
+	Accepted bool
+	Message  string
+	// Stamp is the lowest stamp of the routes, HighestStamp the highest.
+	Stamp, HighestStamp int64
+	// ForeignWriter is the field manager that last undid Weir's split, if one
+	// did.
+	ForeignWriter string
+	// Services are the user's Services found behind the routes: candidates for
+	// Pair.Stable. Whether they select the workload is the caller's to decide.
+	Services []string
+	// Routes found, as Kind/name.
+	Routes []string
+}
+
+// Provider splits traffic. Methods may be called from several goroutines, for
+// different targets at the same time.
+type Provider interface {
+	// Name of the provider.
+	Name() v1alpha1.TrafficProvider
+	// Observe reads the routes; live asks the API server rather than a cache.
+	// A route that is missing gives a *NotFoundError.
+	Observe(ctx context.Context, target Target, live bool) (Observation, error)
+	// Lower makes the canary's weight at most weight in every rule, and stamps.
+	Lower(ctx context.Context, target Target, weight int32, stamp int64) error
+	// Raise makes the canary's weight exactly weight in every rule, lowering
+	// first where several differ, and stamps.
+	Raise(ctx context.Context, target Target, weight int32, stamp int64) error
+	// Restore gives every rule back as the user wrote it, and removes stamps.
+	Restore(ctx context.Context, target Target, stamp int64) error
+}
+
+// ErrFenced: the object carries a newer stamp than the caller's. A newer
+// decision was made; the caller must read anew.
+var ErrFenced = errors.New("object carries a newer stamp")
+
+// NotFoundError: a route does not exist.
+type NotFoundError struct{ Kind, Name string }
+
+// Error names the route and the remedy.
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("%s %q does not exist in this namespace: create it, or correct spec.traffic.routeRefs", e.Kind, e.Name)
+}
+
+// UnsupportedError: a route cannot carry the split.
+type UnsupportedError struct {
+	// Object as Kind/name, Field as a path in it, Problem and Remedy in words.
+	Object, Field, Problem, Remedy string
+}
+
+// Error names the object, the field and the remedy.
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("%s: %s: %s: %s", e.Object, e.Field, e.Problem, e.Remedy)
+}
