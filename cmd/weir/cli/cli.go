@@ -1,0 +1,174 @@
+// Package cli is the command line of Weir, also installed as kubectl-weir. It
+// reads Rollouts and explains them, and it speaks for a person: every decision
+// becomes an Approval object under the caller's own name. It never writes a
+// status.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// version is set at link time.
+var version = "dev"
+
+// Exit codes of the commands, for scripts.
+const (
+	// ExitError: the command could not do what it was asked.
+	ExitError = 1
+	// ExitFailed: the release was rolled back, or the Rollout cannot go on.
+	ExitFailed = 3
+	// ExitWaiting: the release is under way and waits, and so would the script.
+	ExitWaiting = 4
+)
+
+// ExitCodeError is an error with the exit code that main leaves with.
+type ExitCodeError struct {
+	Code int
+	Err  error
+}
+
+// Error is the message of the cause.
+func (e *ExitCodeError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *ExitCodeError) Unwrap() error { return e.Err }
+
+// ExitCode is the code with which a program leaves for an error.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if coded, ok := errors.AsType[*ExitCodeError](err); ok {
+		return coded.Code
+	}
+	return ExitError
+}
+
+// session is what the commands share: where the cluster is and where to print.
+type session struct {
+	overrides clientcmd.ConfigOverrides
+	rules     *clientcmd.ClientConfigLoadingRules
+	out       io.Writer
+}
+
+// Commands are the commands of the CLI, for a root command to carry.
+func Commands() []*cobra.Command {
+	s := &session{rules: clientcmd.NewDefaultClientConfigLoadingRules()}
+	commands := []*cobra.Command{
+		s.getCommand(), s.watchCommand(), s.whyCommand(), s.statusCommand(),
+		s.approveCommand(), s.rejectCommand(),
+		s.promoteCommand(), s.abortCommand(), s.retryCommand(),
+		s.pauseCommand(true), s.pauseCommand(false),
+	}
+	for _, c := range commands {
+		s.bindFlags(c)
+	}
+	return append(commands, s.lintCommand(), s.versionCommand())
+}
+
+// bindFlags gives a command kubectl's flags for choosing a cluster.
+func (s *session) bindFlags(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&s.rules.ExplicitPath, "kubeconfig", "", "path of the kubeconfig file")
+	recommended := clientcmd.RecommendedConfigOverrideFlags("")
+	clientcmd.BindOverrideFlags(&s.overrides, flags, recommended)
+	if c.PreRun == nil {
+		c.PreRun = func(cmd *cobra.Command, _ []string) { s.out = cmd.OutOrStdout() }
+	}
+	c.ValidArgsFunction = s.completeNames
+}
+
+// connect gives a client and the namespace that the flags choose.
+func (s *session) connect() (client.WithWatch, string, error) {
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(s.rules, &s.overrides)
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot read the kubeconfig: %w", err)
+	}
+	config.UserAgent = "weir-cli/" + version
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot tell the namespace: %w", err)
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: newScheme()})
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot reach the cluster: %w", err)
+	}
+	return c, namespace, nil
+}
+
+// newScheme knows the kinds that the commands read and write.
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		v1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, authenticationv1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			panic(err) // a kind registered twice: wrong at build time
+		}
+	}
+	return scheme
+}
+
+// rollout reads the Rollout that a command names.
+func (s *session) rollout(ctx context.Context, name string) (client.WithWatch, *v1alpha1.Rollout, error) {
+	c, namespace, err := s.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	var r v1alpha1.Rollout
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &r); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil, fmt.Errorf("rollout %q does not exist in namespace %q: see 'weir get -A'", name, namespace)
+		}
+		return nil, nil, fmt.Errorf("cannot read rollout %s/%s: %w", namespace, name, err)
+	}
+	return c, &r, nil
+}
+
+// completeNames offers the names of the namespace's Rollouts to a shell.
+func (s *session) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, namespace, err := s.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var list v1alpha1.RolloutList
+	if err := c.List(cmd.Context(), &list, client.InNamespace(namespace)); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]string, 0, len(list.Items))
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// versionCommand prints the version of this binary.
+func (s *session) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this binary",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "weir", version)
+			return err
+		},
+	}
+}

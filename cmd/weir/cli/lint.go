@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-dev/weir/charts"
+	"github.com/weir-dev/weir/cmd/weir/cli/lint"
+)
+
+// fileFinding is a finding with the file that it was found in.
+type fileFinding struct {
+	File string `json:"file"`
+	lint.Finding
+}
+
+// lintCommand checks manifests without a cluster.
+func (s *session) lintCommand() *cobra.Command {
+	var (
+		files []string
+		out   format
+	)
+	c := &cobra.Command{
+		Use:   "lint -f FILE|DIR|-",
+		Short: "Check manifests of Weir's kinds without a cluster",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.out = cmd.OutOrStdout()
+			findings, checked, err := lintAll(cmd.Context(), files, cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return s.printFindings(findings, checked, out)
+		},
+	}
+	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file, a folder with .yaml, .yml and .json files, or - for standard input; may be repeated")
+	c.Flags().VarP(&out, "output", "o", "json or yaml")
+	if err := c.MarkFlagRequired("filename"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return c
+}
+
+func (s *session) printFindings(findings []fileFinding, checked int, out format) error {
+	done, err := printObject(s.out, out, findings)
+	if !done {
+		for _, f := range findings {
+			if err := s.say("%s: %s: %s: %s\n", f.File, f.Object, f.Field, f.Message); err != nil {
+				return err
+			}
+		}
+		err = s.say("%d objects of Weir checked, %d findings\n", checked, len(findings))
+	}
+	if err != nil {
+		return err
+	}
+	if checked == 0 {
+		return errors.New("no object of Weir was found")
+	}
+	if len(findings) > 0 {
+		return &ExitCodeError{Code: ExitFailed, Err: fmt.Errorf("%d findings", len(findings))}
+	}
+	return nil
+}
+
+// lintAll checks the objects of all files.
+func lintAll(ctx context.Context, paths []string, stdin io.Reader) (findings []fileFinding, checked int, err error) {
+	crds, err := fs.Sub(charts.FS, "weir/crds")
+	if err != nil {
+		return nil, 0, fmt.Errorf("cannot open the CRDs: %w", err)
+	}
+	linter, err := lint.New(crds)
+	if err != nil {
+		return nil, 0, err
+	}
+	check := func(name string, r io.Reader) error {
+		found, n, err := linter.Documents(ctx, r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		checked += n
+		for _, f := range found {
+			findings = append(findings, fileFinding{File: name, Finding: f})
+		}
+		return nil
+	}
+	for _, path := range paths {
+		if path == "-" {
+			err = check("standard input", stdin)
+		} else {
+			err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+				if err != nil || entry.IsDir() || (name != path && !isManifest(name)) {
+					return err
+				}
+				file, err := os.Open(name)
+				if err != nil {
+					return err
+				}
+				return errors.Join(check(name, file), file.Close())
+			})
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	return findings, checked, nil
+}
+
+func isManifest(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// whyCommand explains where a release stands.
+func (s *session) whyCommand() *cobra.Command {
+	var out format
+	c := &cobra.Command{
+		Use:   "why NAME",
+		Short: "Explain what a Rollout waits for, and what would change that",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, r, err := s.rollout(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			e := explain(r, time.Now())
+			if e.Obstacles, err = podObstacles(cmd.Context(), c, r); err != nil {
+				return err
+			}
+			if done, err := printObject(s.out, out, e); done {
+				return err
+			}
+			return s.say("%s", e.text())
+		},
+	}
+	c.Flags().VarP(&out, "output", "o", "json or yaml")
+	return c
+}
+
+// podObstacles says which pods of the canary do not start, and why.
+func podObstacles(ctx context.Context, c client.Client, r *v1alpha1.Rollout) ([]string, error) {
+	if r.Status.Canary.Revision == "" || !underWay(r.Status.Release.Stage) {
+		return nil, nil
+	}
+	var pods corev1.PodList
+	err := c.List(ctx, &pods, client.InNamespace(r.Namespace),
+		client.MatchingLabels{appsv1.DefaultDeploymentUniqueLabelKey: r.Status.Canary.Revision})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the canary's pods: %w", err)
+	}
+	var lines []string
+	for i := range pods.Items {
+		lines = append(lines, obstaclesOf(&pods.Items[i])...)
+	}
+	return lines, nil
+}
+
+// obstaclesOf says why one pod is not ready.
+func obstaclesOf(pod *corev1.Pod) []string {
+	var lines []string
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
+			lines = append(lines, fmt.Sprintf("pod %s: %s: %s", pod.Name, condition.Reason, condition.Message))
+		}
+	}
+	for i := range pod.Status.ContainerStatuses {
+		status := &pod.Status.ContainerStatuses[i]
+		if waiting := status.State.Waiting; waiting != nil {
+			lines = append(lines, fmt.Sprintf("pod %s, container %s: %s %s", pod.Name, status.Name, waiting.Reason, waiting.Message))
+		}
+		if last := status.LastTerminationState.Terminated; last != nil && status.RestartCount > 0 {
+			lines = append(lines, fmt.Sprintf("pod %s, container %s: restarted %d times, last exit code %d (%s)",
+				pod.Name, status.Name, status.RestartCount, last.ExitCode, last.Reason))
+		}
+	}
+	return lines
+}
