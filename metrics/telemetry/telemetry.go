@@ -52,7 +52,6 @@ type Telemetry struct {
 	verdicts  *prometheus.CounterVec
 	looks     prometheus.Histogram
 	lookFails prometheus.Counter
-	panics    prometheus.Counter
 
 	now   func() time.Time
 	mutex sync.Mutex
@@ -81,14 +80,10 @@ func New(registerer prometheus.Registerer, now func() time.Time) (*Telemetry, er
 			Namespace: namespace, Name: "analysis_errors_total",
 			Help: "Looks at the metrics of releases that could not be made.",
 		}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: namespace, Name: "panics_total",
-			Help: "Passes that ended in a panic. The Rollout is tried again with back-off, others go on.",
-		}),
 		now:   now,
 		state: map[types.NamespacedName]State{},
 	}
-	for _, c := range []prometheus.Collector{t.passes, t.writes, t.releases, t.verdicts, t.looks, t.lookFails, t.panics, t} {
+	for _, c := range []prometheus.Collector{t.passes, t.writes, t.releases, t.verdicts, t.looks, t.lookFails, t} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err //nolint:wrapcheck // The error names the metric.
 		}
@@ -130,9 +125,6 @@ func (t *Telemetry) Look(verdict v1alpha1.VerdictValue, took time.Duration, err 
 	}
 	t.verdicts.WithLabelValues(string(verdict)).Inc()
 }
-
-// Panic counts a pass that ended in a panic.
-func (t *Telemetry) Panic() { t.panics.Inc() }
 
 // Set remembers the state of a Rollout. A wait for the same thing as before
 // keeps its beginning.

@@ -37,7 +37,6 @@ func TestTelemetry(t *testing.T) {
 	weir.Look(v1alpha1.VerdictPass, time.Second, nil)
 	weir.Look("", time.Second, errors.New("no answer"))
 	weir.Pass(OutcomeActed, time.Millisecond)
-	weir.Panic()
 
 	want := `
 # HELP weir_analysis_errors_total Looks at the metrics of releases that could not be made.
@@ -49,9 +48,6 @@ weir_analysis_verdicts_total{verdict="Pass"} 1
 # HELP weir_oldest_wait_seconds How long the longest wait of a release has lasted, by what it waits for.
 # TYPE weir_oldest_wait_seconds gauge
 weir_oldest_wait_seconds{waiting_for="Approval"} 60
-# HELP weir_panics_total Passes that ended in a panic. The Rollout is tried again with back-off, others go on.
-# TYPE weir_panics_total counter
-weir_panics_total 1
 # HELP weir_release_stages Rollouts by the stage of their release.
 # TYPE weir_release_stages gauge
 weir_release_stages{stage="Idle"} 1
@@ -72,7 +68,7 @@ weir_writes_total{effect="SetWeight",result="error"} 1
 weir_writes_total{effect="SetWeight",result="ok"} 1
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want),
-		"weir_analysis_errors_total", "weir_analysis_verdicts_total", "weir_oldest_wait_seconds", "weir_panics_total",
+		"weir_analysis_errors_total", "weir_analysis_verdicts_total", "weir_oldest_wait_seconds",
 		"weir_release_stages", "weir_release_weight_ratio", "weir_releases_total", "weir_rollouts", "weir_writes_total",
 	); err != nil {
 		t.Error(err)
