@@ -189,6 +189,8 @@ const (
 )
 
 // ConditionMetric compares the one value of a query with a limit.
+//
+// +kubebuilder:validation:XValidation:rule="self.failAfter <= self.outOf",message="failAfter may not be greater than outOf (3 and 5 when absent): such a metric could never fail"
 type ConditionMetric struct {
 	// query in PromQL, with exactly one value.
 	// +required
@@ -237,5 +239,6 @@ type AnalysisTemplateStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }

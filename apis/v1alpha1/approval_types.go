@@ -64,8 +64,8 @@ const (
 
 // ApprovalSpec is one decision of one person.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.gate) == (self.action in ['Approve', 'Reject'])",message="Approve and Reject name a gate, and only they do"
-// +kubebuilder:validation:XValidation:rule="self.action != 'Reject' || (has(self.reason) && size(self.reason) > 0)",message="a Reject needs a reason"
+// +kubebuilder:validation:XValidation:rule="has(self.gate) == (self.action in ['Approve', 'Reject'])",message="Approve and Reject name a gate, and only they do: to end the whole release, use action Abort"
+// +kubebuilder:validation:XValidation:rule="self.action != 'Reject' || (has(self.reason) && size(self.reason) > 0)",message="a Reject needs a reason, for those who read it later"
 type ApprovalSpec struct {
 	// targetRef names the Rollout.
 	// +required
@@ -109,8 +109,12 @@ type ApprovalTarget struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-	// uid of the target.
+	// uid of the target, metadata.uid: of two Rollouts with one name after each
+	// other the decision is about one.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid"`
 }
 
@@ -119,7 +123,7 @@ type Approver struct {
 	// username in Kubernetes.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=512
 	Username string `json:"username"`
 }
 
@@ -130,6 +134,7 @@ type ApprovalStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 

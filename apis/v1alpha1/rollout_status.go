@@ -17,6 +17,7 @@ type RolloutStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// waitingFor says in a few words what the release waits for. Empty when it
 	// waits for nothing.
@@ -74,6 +75,8 @@ const (
 type WorkloadStatus struct {
 	// uid of the workload.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
 	UID types.UID `json:"uid,omitempty"`
 	// observedGeneration is the newest generation of the workload that this
 	// status rests on.
@@ -88,6 +91,7 @@ type WorkloadStatus struct {
 type RevisionStatus struct {
 	// revision is the hash of the template.
 	// +optional
+	// +kubebuilder:validation:MaxLength=63
 	Revision string `json:"revision,omitempty"`
 	// replicas is the number of its pods that were asked for.
 	// +optional
@@ -157,6 +161,7 @@ type ReleaseStatus struct {
 	// failedRevision is the version that was rolled back and is not tried again
 	// by itself.
 	// +optional
+	// +kubebuilder:validation:MaxLength=63
 	FailedRevision string `json:"failedRevision,omitempty"`
 	// startTime of the release.
 	// +optional
@@ -166,9 +171,11 @@ type ReleaseStatus struct {
 	StepIndex int32 `json:"stepIndex,omitempty"`
 	// stepName is the name of the current step, if it has one.
 	// +optional
+	// +kubebuilder:validation:MaxLength=63
 	StepName string `json:"stepName,omitempty"`
 	// position is the current step and the number of steps, as in "3/5".
 	// +optional
+	// +kubebuilder:validation:MaxLength=16
 	Position string `json:"position,omitempty"`
 	// verifiedAt is since when the step's exposure is verified and its gates
 	// are counted. Absent while it is not.
@@ -184,10 +191,12 @@ type ReleaseStatus struct {
 	DrainUntil *metav1.MicroTime `json:"drainUntil,omitempty"`
 	// changeAuthor made the change that is being released, if known.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	ChangeAuthor string `json:"changeAuthor,omitempty"`
 	// lastCommand is the newest promote, abort or retry that was followed, and by
 	// whom.
 	// +optional
+	// +kubebuilder:validation:MaxLength=1024
 	LastCommand string `json:"lastCommand,omitempty"`
 	// gates of the current step.
 	// +optional
@@ -232,6 +241,7 @@ type GateStatus struct {
 	Type GateType `json:"type"`
 	// name of the gate, where it has one.
 	// +optional
+	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name,omitempty"`
 	// state of the gate.
 	// +required
@@ -250,6 +260,7 @@ type GateStatus struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=512
 	Approvers []string `json:"approvers,omitempty"`
 }
 
@@ -258,15 +269,19 @@ type GateStatus struct {
 type ExposureStatus struct {
 	// desired is what the release allows now.
 	// +optional
+	// +kubebuilder:validation:MaxLength=16
 	Desired string `json:"desired,omitempty"`
 	// configured is what the routes say, or without routes the share of the pods.
 	// +optional
+	// +kubebuilder:validation:MaxLength=16
 	Configured string `json:"configured,omitempty"`
 	// accepted is what the data plane says that it has taken.
 	// +optional
+	// +kubebuilder:validation:MaxLength=16
 	Accepted string `json:"accepted,omitempty"`
 	// measured is the share of the requests that were counted.
 	// +optional
+	// +kubebuilder:validation:MaxLength=16
 	Measured string `json:"measured,omitempty"`
 	// measuredRequests is the number of requests on which measured rests.
 	// +optional
@@ -319,6 +334,7 @@ type AnalysisStatus struct {
 type MetricStatus struct {
 	// name of the metric.
 	// +required
+	// +kubebuilder:validation:MaxLength=320
 	Name string `json:"name"`
 	// verdict of the metric.
 	// +required
@@ -345,10 +361,14 @@ type TrafficStatus struct {
 	// services are the user's Services whose callers are split.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	Services []string `json:"services,omitempty"`
 	// routes that are split, as Kind/name.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=320
 	Routes []string `json:"routes,omitempty"`
 }
 
@@ -407,6 +427,7 @@ type HistoryEntry struct {
 	Number int64 `json:"number"`
 	// revision that was released.
 	// +required
+	// +kubebuilder:validation:MaxLength=63
 	Revision string `json:"revision"`
 	// result of the release.
 	// +required
@@ -425,6 +446,7 @@ type HistoryEntry struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=512
 	Approvers []string `json:"approvers,omitempty"`
 }
 

@@ -23,7 +23,8 @@ import (
 // +kubebuilder:printcolumn:name="Stable",type=string,priority=1,JSONPath=`.status.stable.revision`
 // +kubebuilder:printcolumn:name="Canary",type=string,priority=1,JSONPath=`.status.canary.revision`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name may have at most 52 characters: names of Services are made from it"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name may have at most 52 characters: the names of other objects are made from it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.release) || !has(oldSelf.status.release.stage) || oldSelf.status.release.stage in ['Idle', 'Aborted'] || (has(self.spec.traffic) ? has(oldSelf.spec.traffic) && self.spec.traffic == oldSelf.spec.traffic : !has(oldSelf.spec.traffic))",message="spec.traffic may not change while a release is under way: wait until it has ended, or abort it first",fieldPath=".spec.traffic"
 type Rollout struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -51,10 +52,12 @@ type RolloutSpec struct {
 	// workloadRef names the workload in the Rollout's namespace. It is
 	// immutable. One workload has one Rollout; of two, the older one counts.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="workloadRef is immutable: delete this Rollout and create another"
 	WorkloadRef WorkloadReference `json:"workloadRef"`
 
 	// traffic says which routes carry the workload's traffic. Absent: the share
-	// of the new version is its share of the pods.
+	// of the new version is its share of the pods. It may not change while a
+	// release is under way.
 	// +optional
 	Traffic *Traffic `json:"traffic,omitempty"`
 
@@ -66,6 +69,9 @@ type RolloutSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=30
+	// +kubebuilder:validation:XValidation:rule="self.map(s, !has(s.weight) ? 0.0 : type(s.weight) == int ? double(s.weight) : 0.5).isSorted()",message="weights may not go down: each step states its whole exposure, so repeat the weight that you want to keep (a step without weight has weight 0)"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.name) || self.exists_one(t, has(t.name) && t.name == s.name))",message="the name of a step may be there only once: rename one of the steps, or leave its name away"
+	// +kubebuilder:validation:XValidation:rule="self.all(s, !has(s.gates) || !has(s.gates.approvals) || s.gates.approvals.all(a, self.exists_one(t, has(t.gates) && has(t.gates.approvals) && t.gates.approvals.exists(b, b.name == a.name))))",message="the name of an approval may be there only once in all steps, since an Approval names its gate: rename one of them"
 	Steps []Step `json:"steps,omitempty"`
 
 	// analysis names the metrics that a release must keep, from its first
@@ -81,6 +87,7 @@ type RolloutSpec struct {
 	// to be there before the release has failed. It does not run while the
 	// release waits for a gate or is paused. Absent: 10m.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0hms]*$')",message="progressDeadline must be longer than zero: leave it away for 10m"
 	ProgressDeadline Duration `json:"progressDeadline,omitempty"`
 
 	// onFailure says what becomes of a version that failed. Rollback takes its
@@ -95,9 +102,10 @@ type RolloutSpec struct {
 
 	// deletionPolicy says what becomes of the workload when the Rollout is
 	// deleted during a release or after a rollback. KeepStable: the stable
-	// version runs on, under the template that made it. KeepPaused: the stable version runs on and
-	// the workload stays paused at the template that was not promoted.
-	// Release: the workload rolls to its template natively. Absent: KeepStable.
+	// version runs on, under the template that made it. KeepPaused: the stable
+	// version runs on and the workload stays paused at the template that was
+	// not promoted. Release: the workload rolls to its template natively.
+	// Absent: KeepStable.
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
@@ -190,6 +198,7 @@ type RouteReference struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	RuleNames []string `json:"ruleNames,omitempty"`
 }
@@ -220,7 +229,7 @@ type Step struct {
 	// and the share that was reached is shown. Absent: 0.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.matches('^0[.][0-9]{1,2}%$') : (self >= 0 && self <= 100)",message="weight is in percent, from 0 to 100; below one percent write a string such as '0.1%'"
+	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.matches('^0[.](0[1-9]|[1-9][0-9]?)%$') : (self >= 0 && self <= 100)",message="weight is in percent, from 0 to 100; below one percent write a string such as '0.1%'"
 	Weight *intstr.IntOrString `json:"weight,omitempty"`
 	// replicas is the least size of the new version: a number of pods, or a
 	// share of the workload's replicas such as "50%". It is a floor: the new
@@ -333,6 +342,7 @@ type ApprovalGate struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="!(self in ['status', 'scale', 'finalizers'])",message="status, scale and finalizers are subresources of their own: give the gate another name"
 	Name string `json:"name"`
 	// minApprovals is the number of different people that must approve.
 	// +optional

@@ -2,9 +2,8 @@ package v1alpha1
 
 import (
 	"fmt"
-	"math"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -19,7 +18,7 @@ const FullWeight int32 = 10000
 // 90s, 10m or 1h30m.
 //
 // +kubebuilder:validation:MaxLength=24
-// +kubebuilder:validation:Pattern=`^([0-9]{1,5}(h|m|s|ms)){1,4}$`
+// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')",message="a duration is written as 90s, 10m or 1h30m: up to four numbers, each followed by h, m, s or ms"
 type Duration string
 
 // Parse gives the duration, or an error that shows the value. The empty
@@ -43,8 +42,12 @@ func (d Duration) Or(def time.Duration) time.Duration {
 	return v
 }
 
+// percentage is a weight written as a string.
+var percentage = regexp.MustCompile(`^([0-9]{1,3})(?:[.]([0-9]{1,2}))?%$`)
+
 // ParseWeight reads a weight as people write it, a whole percent (5) or a
-// string below one percent ("0.1%"), and gives parts per 10,000. Nil is 0.
+// string such as "0.1%", and gives parts per 10,000. Nil is 0. It reads every
+// percentage that FormatWeight writes, which is more than the schema admits.
 func ParseWeight(w *intstr.IntOrString) (int32, error) {
 	if w == nil {
 		return 0, nil
@@ -55,12 +58,17 @@ func ParseWeight(w *intstr.IntOrString) (int32, error) {
 		}
 		return w.IntVal * 100, nil
 	}
-	number, ok := strings.CutSuffix(w.StrVal, "%")
-	f, err := strconv.ParseFloat(number, 64)
-	if !ok || err != nil || !(f >= 0 && f <= 100) {
+	m := percentage.FindStringSubmatch(w.StrVal)
+	if m == nil {
 		return 0, fmt.Errorf("weight %q is not a percentage such as 5 or \"0.1%%\"", w.StrVal)
 	}
-	return int32(math.Round(f * 100)), nil
+	// Whole percent and hundredths side by side are the parts per 10,000; five
+	// digits cannot overflow, so the error has nothing to say.
+	parts, _ := strconv.ParseInt(m[1]+(m[2] + "00")[:2], 10, 32)
+	if parts > int64(FullWeight) {
+		return 0, fmt.Errorf("weight %q is not between 0%% and 100%%", w.StrVal)
+	}
+	return int32(parts), nil
 }
 
 // FormatWeight prints parts per 10,000 as a percentage with as few decimals as

@@ -8,6 +8,11 @@ const (
 	// PinLabel, on a Service, is the revision that the pin policy keeps in the
 	// Service's selector.
 	PinLabel = "weir.dev/pin"
+	// PinOff is the value of PinLabel by which people widen a Service again when
+	// Weir is down: the pin policy then takes the revision out of the selector.
+	// Taking the label off cannot mean that, since that is what a plain replace
+	// does.
+	PinOff = "off"
 	// ManagedLabel marks objects that Weir made. Its value is the name of the
 	// Rollout.
 	ManagedLabel = "weir.dev/managed-by"
@@ -21,8 +26,16 @@ const (
 	// write of the object rests.
 	SeqAnnotation = "weir.dev/seq"
 	// ChangeAuthorAnnotation, on a workload, names who made the change, where
-	// the writer is a robot.
+	// the writer is a robot. Anybody who may change the workload may write it.
 	ChangeAuthorAnnotation = "weir.dev/change-author"
+	// ChangedByAnnotation, on a workload, is the user who wrote the template. The
+	// hold policy writes it and lets nobody else do so; without the policy it is
+	// absent.
+	ChangedByAnnotation = "weir.dev/changed-by"
+	// ResumeRefusedAnnotation, on a workload, is the user whose last write tried
+	// to un-pause it. The hold policy writes it, and takes it off in the next
+	// write.
+	ResumeRefusedAnnotation = "weir.dev/resume-refused"
 	// ChangeRefAnnotation, on a workload, names the change, such as a commit.
 	ChangeRefAnnotation = "weir.dev/change-ref"
 	// Finalizer, on a Rollout, is there only while a release or its remains are.
