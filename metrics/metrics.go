@@ -1,8 +1,12 @@
 // Package metrics is the vocabulary between a release and its evidence.
 //
-// A Source answers queries. An Evaluator turns the metrics of a release's
-// analysis templates into one Verdict, from raw samples that it can read again
-// after a restart: it keeps no state that a verdict rests on.
+// A Source answers queries. An evaluation (package evaluate) turns the metrics
+// of a release's analysis templates into one Verdict, from raw samples that it
+// can read again after a restart: it keeps no state that a verdict rests on.
+//
+// One rule holds in every package below this one: missing data never pass and
+// never fail. Whatever a source could not say is an Error or a Missing value,
+// and ends in the verdict NoData, which holds the release.
 package metrics
 
 import (
@@ -18,28 +22,49 @@ type Sample struct {
 	Value float64
 }
 
-// Series is one time series of raw samples, oldest first, with the pod it
-// belongs to where it has one.
+// Series is one time series of raw samples, oldest first.
 type Series struct {
-	Pod     string
+	// Pod that the series belongs to, in answers of Source.Counters.
+	Pod string
+	// Service that the series belongs to, in answers of Source.RequestsByService.
+	Service string
+	// Labels of the series, its name among them as __name__.
 	Labels  map[string]string
 	Samples []Sample
 }
 
+// Value is what a query gave at one time: one number, or the reason why there
+// is none.
+type Value struct {
+	Time  time.Time
+	Value float64
+	// Missing says why there is no value; empty when there is one.
+	Missing Failure
+}
+
+// Looks are the times at which a query is asked: Count of them, the first at
+// Start, Step apart.
+type Looks struct {
+	Start time.Time
+	Step  time.Duration
+	Count int
+}
+
 // Source answers queries. It bounds their number, time and size. Methods may be
-// called from several goroutines. An error means that there are no data, never
-// that there is nothing wrong.
+// called from several goroutines. An error, always an *Error, means that there
+// are no data, never that there is nothing wrong.
 type Source interface {
-	// Value is the one value of a PromQL query at a time. More or fewer than one
-	// value, or one that is not a number, is an error that says so.
-	Value(ctx context.Context, query string, at time.Time) (float64, error)
+	// Values are what a PromQL query gives at each look, in order. More or fewer
+	// than one value, one that is not a number, or one that rests on samples of
+	// long ago, is Missing. The namespace is the one on whose behalf is asked.
+	Values(ctx context.Context, namespace, query string, looks Looks) ([]Value, error)
 	// Counters are the raw samples, from start (exclusive) to end, of a counter
-	// for the given pods of a namespace.
+	// for the given pods of a namespace. Pods without samples have no series.
 	Counters(ctx context.Context, selector v1alpha1.Selector, namespace string, pods []string, start, end time.Time) ([]Series, error)
-	// RequestsByService is how many requests each of the given Services served
-	// from start to end, by the source's requestsByService; ok is false where it
-	// has none.
-	RequestsByService(ctx context.Context, namespace string, services []string, start, end time.Time) (counts map[string]float64, ok bool, err error)
+	// RequestsByService are the raw samples, from start (exclusive) to end, of
+	// the counter of requests that each of the given Services served, as the
+	// source's requestsByService says. ok is false where it says nothing.
+	RequestsByService(ctx context.Context, namespace string, services []string, start, end time.Time) (series []Series, ok bool, err error)
 }
 
 // Template is an analysis template with its source and its arguments.
@@ -77,8 +102,9 @@ type Verdict struct {
 	Value, Step v1alpha1.VerdictValue
 	// Reason is a word, Message explains the verdict to people.
 	Reason, Message string
-	// WindowStart and WindowEnd bound the data. DataSince is since when data have
-	// been missing, for NoData.
+	// WindowStart and WindowEnd bound the data. MissingSince is since when data
+	// have been missing, for NoData: the time of the look where the data cannot
+	// say so themselves.
 	WindowStart, WindowEnd, MissingSince time.Time
 	Metrics                              []v1alpha1.MetricStatus
 	// NextLook is when another look can say more.
