@@ -73,7 +73,7 @@ func (s *session) printFindings(findings []fileFinding, checked int, out format)
 
 // lintAll checks the objects of all files.
 func lintAll(ctx context.Context, paths []string, stdin io.Reader) (findings []fileFinding, checked int, err error) {
-	crds, err := fs.Sub(charts.FS, "weir/crds")
+	crds, err := fs.Sub(charts.FS, charts.CRDDir)
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot open the CRDs: %w", err)
 	}
@@ -81,37 +81,55 @@ func lintAll(ctx context.Context, paths []string, stdin io.Reader) (findings []f
 	if err != nil {
 		return nil, 0, err
 	}
-	check := func(name string, r io.Reader) error {
-		found, n, err := linter.Documents(ctx, r)
+	names, err := manifests(paths)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, name := range names {
+		found, n, err := lintOne(ctx, linter, name, stdin)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, 0, fmt.Errorf("%s: %w", name, err)
 		}
 		checked += n
 		for _, f := range found {
 			findings = append(findings, fileFinding{File: name, Finding: f})
 		}
-		return nil
-	}
-	for _, path := range paths {
-		if path == "-" {
-			err = check("standard input", stdin)
-		} else {
-			err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
-				if err != nil || entry.IsDir() || (name != path && !isManifest(name)) {
-					return err
-				}
-				file, err := os.Open(name)
-				if err != nil {
-					return err
-				}
-				return errors.Join(check(name, file), file.Close())
-			})
-		}
-		if err != nil {
-			return nil, 0, err
-		}
 	}
 	return findings, checked, nil
+}
+
+func lintOne(ctx context.Context, linter *lint.Linter, name string, stdin io.Reader) (findings []lint.Finding, checked int, err error) {
+	if name == "-" {
+		return linter.Documents(ctx, stdin)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	findings, checked, err = linter.Documents(ctx, file)
+	return findings, checked, errors.Join(err, file.Close())
+}
+
+// manifests are the files that paths name: each file, and the manifests in each
+// folder below it.
+func manifests(paths []string) ([]string, error) {
+	var names []string
+	for _, path := range paths {
+		if path == "-" {
+			names = append(names, path)
+			continue
+		}
+		err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() && (name == path || isManifest(name)) {
+				names = append(names, name)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 func isManifest(name string) bool {

@@ -66,6 +66,7 @@ func (s *session) printStatus(r *v1alpha1.Rollout, out format) error {
 		return &ExitCodeError{Code: ExitFailed, Err: fmt.Errorf("rollout %s is %s", r.Name, state)}
 	case outcomeWaiting:
 		return &ExitCodeError{Code: ExitWaiting, Err: fmt.Errorf("rollout %s is %s and not at its end", r.Name, state)}
+	case outcomeDone:
 	}
 	return nil
 }

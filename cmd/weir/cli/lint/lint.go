@@ -4,7 +4,6 @@
 package lint
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +20,9 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
@@ -106,10 +107,17 @@ func (l *Linter) Documents(ctx context.Context, r io.Reader) (findings []Finding
 	const bufferSize = 4096
 	decoder := utilyaml.NewYAMLOrJSONDecoder(r, bufferSize)
 	for {
-		var object unstructured.Unstructured
-		err := decoder.Decode(&object.Object)
+		var (
+			raw    runtime.RawExtension
+			object unstructured.Unstructured
+		)
+		err := decoder.Decode(&raw)
 		if errors.Is(err, io.EOF) {
 			return findings, checked, nil
+		}
+		if err == nil && len(raw.Raw) > 0 {
+			// This decoder keeps whole numbers whole, as the API server does.
+			err = json.Unmarshal(raw.Raw, &object.Object)
 		}
 		if err != nil {
 			return findings, checked, fmt.Errorf("cannot read document %d: %w", checked+1, err)
@@ -150,19 +158,12 @@ func (l *Linter) object(ctx context.Context, object *unstructured.Unstructured) 
 
 // beyondSchema checks what a schema cannot say, as the controller does.
 func beyondSchema(object *unstructured.Unstructured) field.ErrorList {
-	return nil
-}
-
-// Encode helps tests to write objects as documents.
-func Encode(objects ...any) (io.Reader, error) {
-	var b bytes.Buffer
-	for _, o := range objects {
-		text, err := yaml.Marshal(o)
-		if err != nil {
-			return nil, err
-		}
-		b.WriteString("---\n")
-		b.Write(text)
+	if object.GetKind() != "Rollout" {
+		return nil
 	}
-	return &b, nil
+	var r v1alpha1.Rollout
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &r); err != nil {
+		return nil // the schema has said so already
+	}
+	return v1alpha1.ValidateSpec(&r.Spec)
 }
