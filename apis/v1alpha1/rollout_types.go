@@ -229,14 +229,16 @@ type Step struct {
 	// and the share that was reached is shown. Absent: 0.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.matches('^0[.](0[1-9]|[1-9][0-9]?)%$') : (self >= 0 && self <= 100)",message="weight is in percent, from 0 to 100; below one percent write a string such as '0.1%'"
+	// +kubebuilder:validation:Pattern=`^0[.](0[1-9]|[1-9][0-9]?)%$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.startsWith('0.') && self.endsWith('%') : self >= 0 && self <= 100",message="weight is in percent, from 0 to 100; below one percent write a string such as '0.1%'"
 	Weight *intstr.IntOrString `json:"weight,omitempty"`
 	// replicas is the least size of the new version: a number of pods, or a
 	// share of the workload's replicas such as "50%". It is a floor: the new
 	// version always has the pods that its weight needs.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.matches('^([0-9]|[1-9][0-9]|100)%$') : self >= 0",message="replicas is a number of pods from 0, or a share of the workload's replicas from '0%' to '100%'"
+	// +kubebuilder:validation:Pattern=`^([0-9]|[1-9][0-9]|100)%$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.endsWith('%') : self >= 0",message="replicas is a number of pods from 0, or a share of the workload's replicas from '0%' to '100%'"
 	Replicas *intstr.IntOrString `json:"replicas,omitempty"`
 	// gates are what the step waits for after its exposure was verified.
 	// Absent: the analysis, and without any analysis a hold of 5m.
