@@ -1,0 +1,127 @@
+package gatewayapi
+
+import (
+	"cmp"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// coreGroup is how some implementations write the empty group in status.
+const coreGroup = "core"
+
+// accepted tells whether every parent has taken the route as it is now, and if
+// not, which has not and why.
+func (r *route) accepted() (bool, string) {
+	var route struct {
+		Spec   gatewayv1.CommonRouteSpec `json:"spec"`
+		Status gatewayv1.RouteStatus     `json:"status"`
+	}
+	err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route)
+	if err != nil {
+		return false, fmt.Sprintf("%s: its status cannot be read: %v", r, err)
+	}
+	for _, parent := range route.Spec.ParentRefs {
+		if problem := r.parentAccepted(parent, route.Status.Parents); problem != "" {
+			return false, fmt.Sprintf("%s: %s: %s", r, r.parentName(parent), problem)
+		}
+	}
+	if len(route.Spec.ParentRefs) == 0 {
+		return false, fmt.Sprintf("%s: has no parentRefs", r)
+	}
+	return true, ""
+}
+
+// parentAccepted says what keeps one parent from carrying the route as it is
+// now; nothing if nothing does. Where several controllers answer for one
+// parent, as two meshes for a Service, all must agree.
+func (r *route) parentAccepted(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) string {
+	answered := false
+	for _, s := range statuses {
+		if r.parentKey(s.ParentRef) != r.parentKey(parent) {
+			continue
+		}
+		answered = true
+		for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
+			if problem := r.holds(s.Conditions, string(kind)); problem != "" {
+				return problem
+			}
+		}
+		partly := meta.FindStatusCondition(s.Conditions, string(gatewayv1.RouteConditionPartiallyInvalid))
+		if partly != nil && partly.Status == metav1.ConditionTrue && r.current(partly) {
+			return fmt.Sprintf("serves the route in part only: %s: %s", partly.Reason, partly.Message)
+		}
+	}
+	if !answered {
+		return "has not reported on the route yet"
+	}
+	return ""
+}
+
+// holds says what keeps a condition from being true of the route as it is now.
+func (r *route) holds(conditions []metav1.Condition, kind string) string {
+	c := meta.FindStatusCondition(conditions, kind)
+	switch {
+	case c == nil:
+		return "has not reported " + kind + " yet"
+	case !r.current(c):
+		return fmt.Sprintf("has reported on generation %d, not yet on %d", c.ObservedGeneration, r.object.GetGeneration())
+	case c.Status != metav1.ConditionTrue:
+		return fmt.Sprintf("%s is %s: %s: %s", kind, c.Status, c.Reason, c.Message)
+	}
+	return ""
+}
+
+// current is true when the condition is about the route as it is now. The API
+// demands observedGeneration, yet some implementations never set it; of theirs
+// no more can be known than what they say.
+func (r *route) current(c *metav1.Condition) bool {
+	return c.ObservedGeneration == 0 || c.ObservedGeneration >= r.object.GetGeneration()
+}
+
+// parentKey identifies a parent after the API's defaults.
+type parentKey struct {
+	group, kind, namespace, name, section string
+	port                                  int32
+}
+
+// parentKey of a reference in this route.
+func (r *route) parentKey(p gatewayv1.ParentReference) parentKey {
+	k := parentKey{
+		group:     gatewayv1.GroupName,
+		kind:      "Gateway",
+		namespace: r.object.GetNamespace(),
+		name:      string(p.Name),
+	}
+	if p.Group != nil {
+		k.group = string(*p.Group)
+	}
+	if k.group == coreGroup {
+		k.group = ""
+	}
+	if p.Kind != nil {
+		k.kind = string(*p.Kind)
+	}
+	if p.Namespace != nil {
+		k.namespace = cmp.Or(string(*p.Namespace), k.namespace)
+	}
+	if p.SectionName != nil {
+		k.section = string(*p.SectionName)
+	}
+	if p.Port != nil {
+		k.port = int32(*p.Port)
+	}
+	return k
+}
+
+// parentName for messages: Kind/name, with its namespace where that differs.
+func (r *route) parentName(p gatewayv1.ParentReference) string {
+	k := r.parentKey(p)
+	if k.namespace != r.object.GetNamespace() {
+		return fmt.Sprintf("%s/%s in namespace %s", k.kind, k.name, k.namespace)
+	}
+	return k.kind + "/" + k.name
+}

@@ -1,0 +1,69 @@
+package gatewayapi
+
+import (
+	"slices"
+
+	"github.com/weir-dev/weir/providers"
+)
+
+// summary gathers an observation over several routes: of everything the worst.
+type summary struct {
+	providers.Observation
+	routes, rules int
+}
+
+// add a route that was read.
+func (s *summary) add(r *route) {
+	ok, message := r.accepted()
+	s.accept(ok, message)
+	s.stampOf(r.stamp())
+	s.routes++
+	for _, v := range r.views {
+		s.Split = s.Split || v.split()
+		lowest, highest := v.exposure(r.hint())
+		s.Weight = max(s.Weight, highest)
+		if r.selected(v) {
+			s.lowest(lowest)
+		}
+	}
+	if s.ForeignWriter == "" {
+		s.ForeignWriter = r.foreignWriter()
+	}
+	s.Routes = append(s.Routes, r.String())
+	s.Services = append(s.Services, r.services()...)
+	slices.Sort(s.Services)
+	s.Services = slices.Compact(s.Services)
+}
+
+// missing counts a route that is not there, or of a kind that is not: it carries
+// nothing and has accepted nothing.
+func (s *summary) missing(err error) {
+	s.accept(false, err.Error())
+	s.stampOf(0)
+	s.routes++
+	s.lowest(0)
+}
+
+// accept notes whether one more route is accepted. The first that is not speaks.
+func (s *summary) accept(ok bool, message string) {
+	s.Accepted = ok && (s.routes == 0 || s.Accepted)
+	if !ok && s.Message == "" {
+		s.Message = message
+	}
+}
+
+// stampOf one more route.
+func (s *summary) stampOf(stamp int64) {
+	if s.routes == 0 || stamp < s.Stamp {
+		s.Stamp = stamp
+	}
+	s.HighestStamp = max(s.HighestStamp, stamp)
+}
+
+// lowest weight of one more rule.
+func (s *summary) lowest(weight int32) {
+	if s.rules == 0 || weight < s.LowestWeight {
+		s.LowestWeight = weight
+	}
+	s.rules++
+}

@@ -1,0 +1,262 @@
+package gatewayapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"gomodules.xyz/jsonpatch/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
+)
+
+// maxConflicts is how many times in a row one write may lose to another writer
+// before the call gives up. Each time all is decided anew from a live read.
+const maxConflicts = 5
+
+// maxWrites bounds the writes of one call to one route, two for each of its at
+// most 16 rules. Whoever needs more is being undone as fast as it writes.
+const maxWrites = 32
+
+// Kinds of route that the provider knows.
+var kinds = []string{"HTTPRoute", "GRPCRoute"}
+
+// Provider splits traffic in HTTPRoute and GRPCRoute. It keeps no state.
+type Provider struct {
+	cached client.Client
+	live   client.Reader
+}
+
+var _ providers.Provider = (*Provider)(nil)
+
+// New makes a provider that reads from the cache of c, or from live where it
+// must know, and writes through c.
+func New(c client.Client, live client.Reader) *Provider {
+	return &Provider{cached: c, live: live}
+}
+
+// Objects are empty objects of the kinds that the provider reads, for whoever
+// sets up watches. They are unstructured, as they are in the provider's reads,
+// so that one cache serves both.
+func Objects() []client.Object {
+	out := make([]client.Object, 0, len(kinds))
+	for _, kind := range kinds {
+		out = append(out, object(kind))
+	}
+	return out
+}
+
+// object of a kind, empty. Unstructured, so that fields which no Go type knows
+// are seen and copied.
+func object(kind string) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: kind})
+	return u
+}
+
+// Name of the provider.
+func (p *Provider) Name() v1alpha1.TrafficProvider { return v1alpha1.ProviderGatewayAPI }
+
+// Observe reads the routes. With a *NotFoundError or an *UnsupportedError the
+// observation still says what was found in the routes that are there.
+func (p *Provider) Observe(ctx context.Context, target providers.Target, live bool) (providers.Observation, error) {
+	reader := client.Reader(p.cached)
+	if live {
+		reader = p.live
+	}
+	var s summary
+	var problems []error
+	for _, ref := range target.Routes {
+		r, err := p.read(ctx, reader, target, ref)
+		if err == nil {
+			s.add(r)
+			err = r.unsupported(0)
+		} else {
+			s.missing(err)
+		}
+		if err != nil && !isAbout(err) {
+			return providers.Observation{}, err
+		}
+		problems = append(problems, err)
+	}
+	return s.Observation, errors.Join(problems...)
+}
+
+// isAbout is true for errors that say something of the routes, rather than that
+// they could not be read.
+func isAbout(err error) bool {
+	var missing *providers.NotFoundError
+	var unsupported *providers.UnsupportedError
+	return errors.As(err, &missing) || errors.As(err, &unsupported)
+}
+
+// Lower makes the canary's weight at most weight in every rule, and stamps. A
+// route that cannot be lowered keeps no other from being lowered.
+func (p *Provider) Lower(ctx context.Context, target providers.Target, weight int32, stamp int64) error {
+	var problems []error
+	for _, ref := range target.Routes {
+		problems = append(problems, p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+			return r.lower(weight, atMost(weight), stamp)
+		}))
+	}
+	return errors.Join(problems...)
+}
+
+// Raise makes the canary's weight exactly weight in every rule. Nothing is
+// written unless every route can carry it, and nothing raised before all that
+// have more are lowered.
+func (p *Provider) Raise(ctx context.Context, target providers.Target, weight int32, stamp int64) error {
+	var problems []error
+	for _, ref := range target.Routes {
+		r, err := p.read(ctx, p.live, target, ref)
+		if err == nil {
+			err = r.unsupported(weight)
+		}
+		problems = append(problems, err)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	for _, ref := range target.Routes {
+		err := p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+			limit := r.beforeRaise(weight)
+			if r.exceeding(limit) == nil {
+				return nil, nil
+			}
+			return r.lower(weight, limit, stamp)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, ref := range target.Routes {
+		err := p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+			if err := r.unsupported(weight); err != nil { // since the first look
+				return nil, err
+			}
+			return r.raise(weight, stamp)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Restore gives every rule back as the user wrote it, and removes stamps. A
+// route that is gone needs nothing.
+func (p *Provider) Restore(ctx context.Context, target providers.Target, stamp int64) error {
+	var problems []error
+	for _, ref := range target.Routes {
+		err := p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+			return r.restore(stamp)
+		})
+		var missing *providers.NotFoundError
+		if !errors.As(err, &missing) {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// read one route, and see it as the target's owner does.
+func (p *Provider) read(ctx context.Context, reader client.Reader, target providers.Target, ref v1alpha1.RouteReference) (*route, error) {
+	if !slices.Contains(kinds, ref.Kind) {
+		return nil, unknownKind(ref, "is not a kind that Weir splits", "use HTTPRoute or GRPCRoute")
+	}
+	u := object(ref.Kind)
+	err := reader.Get(ctx, client.ObjectKey{Namespace: target.Namespace, Name: ref.Name}, u)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &providers.NotFoundError{Kind: ref.Kind, Name: ref.Name}
+	case meta.IsNoMatchError(err):
+		return nil, unknownKind(ref, "is not a kind that this cluster knows in version v1", "install the CRDs of Gateway API 1.1 or newer")
+	case err != nil:
+		return nil, fmt.Errorf("cannot read %s %q: %w", ref.Kind, ref.Name, err)
+	}
+	return newRoute(u, ref, target), nil
+}
+
+// unknownKind makes the error about a kind.
+func unknownKind(ref v1alpha1.RouteReference, problem, remedy string) error {
+	return &providers.UnsupportedError{Object: ref.Kind + "/" + ref.Name, Field: "kind", Problem: problem, Remedy: remedy}
+}
+
+// write patches a route, one rule at a time, until plan has nothing to do. After
+// a conflict the route is read and decided on again: plan never rests on more
+// than the object it is given, and the stamp is looked at each time.
+func (p *Provider) write(ctx context.Context, target providers.Target, ref v1alpha1.RouteReference, stamp int64, plan func(*route) ([]jsonpatch.Operation, error)) error {
+	r, err := p.read(ctx, p.live, target, ref)
+	if err != nil {
+		return err
+	}
+	conflicts := 0
+	for range maxWrites + maxConflicts {
+		if r.stamp() > stamp {
+			return fmt.Errorf("cannot write %s: %w: %d, not %d", r, providers.ErrFenced, r.stamp(), stamp)
+		}
+		ops, err := plan(r)
+		if err != nil || len(ops) == 0 {
+			return err
+		}
+		next, err := p.patch(ctx, r, ops)
+		if err == nil {
+			r, conflicts = newRoute(next, ref, target), 0
+			continue
+		}
+		if conflicts++; conflicts == maxConflicts || !mayBeConflict(err) {
+			return fmt.Errorf("cannot write %s: %w", r, err)
+		}
+		if r, err = p.after(ctx, target, r, err); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("cannot write %s: every write is undone at once: does an admission policy take Weir for someone else", r)
+}
+
+// after reads the route anew once a write of it has failed with cause. If it is
+// still the same version, the cause was no conflict.
+func (p *Provider) after(ctx context.Context, target providers.Target, failed *route, cause error) (*route, error) {
+	r, err := p.read(ctx, p.live, target, failed.ref)
+	if err != nil {
+		return nil, err
+	}
+	if !apierrors.IsConflict(cause) && r.object.GetResourceVersion() == failed.object.GetResourceVersion() {
+		return nil, fmt.Errorf("cannot write %s: %w", r, cause)
+	}
+	return r, nil
+}
+
+// mayBeConflict is true for a lost compare-and-swap. A patch whose tests fail,
+// or whose paths are gone, is answered with 422, as is an invalid object.
+func mayBeConflict(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsConflict(err) || errors.As(err, &status) && status.Status().Code == http.StatusUnprocessableEntity
+}
+
+// patch sends the operations and gives the object as it is then.
+func (p *Provider) patch(ctx context.Context, r *route, ops []jsonpatch.Operation) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(ops)
+	if err != nil {
+		return nil, fmt.Errorf("cannot render the patch: %w", err)
+	}
+	next := object(r.ref.Kind)
+	next.SetNamespace(r.object.GetNamespace())
+	next.SetName(r.object.GetName())
+	err = p.cached.Patch(ctx, next, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager))
+	if err != nil {
+		return nil, err
+	}
+	return next, nil
+}

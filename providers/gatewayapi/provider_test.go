@@ -1,0 +1,402 @@
+package gatewayapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"gomodules.xyz/jsonpatch/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
+)
+
+// ledger is a target over two routes, as in a service with HTTP and gRPC.
+func ledger() providers.Target {
+	return providers.Target{
+		Namespace: "shop", Owner: "ledger",
+		Routes: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: "ledger-http"}, {Kind: "GRPCRoute", Name: "ledger-grpc"}},
+		Pairs:  []providers.Pair{{Stable: "ledger", Canary: "ledger-canary"}},
+	}
+}
+
+// simpleRoute with one rule to the Service, at one Gateway that accepted it.
+func simpleRoute(kind, name, service string) *unstructured.Unstructured {
+	u := object(kind)
+	u.SetName(name)
+	u.SetNamespace("shop")
+	u.SetGeneration(1)
+	u.SetResourceVersion("1")
+	u.Object["spec"] = map[string]any{
+		"parentRefs": []any{map[string]any{"name": "edge"}},
+		"rules": []any{map[string]any{"backendRefs": []any{
+			map[string]any{"group": "", "kind": "Service", "name": service, "port": int64(80), "weight": int64(1)},
+		}}},
+	}
+	u.Object["status"] = map[string]any{"parents": []any{parentStatus("edge", 1, "True", "True")}}
+	return u
+}
+
+// parentStatus as a Gateway API implementation writes it.
+func parentStatus(parent string, generation int64, accepted, resolved string) map[string]any {
+	condition := func(kind, status string) map[string]any {
+		c := map[string]any{
+			"type": kind, "status": status, "reason": kind + status, "message": "as told",
+			"lastTransitionTime": "2026-01-01T00:00:00Z",
+		}
+		if generation > 0 {
+			c["observedGeneration"] = generation
+		}
+		return c
+	}
+	return map[string]any{
+		"controllerName": "example.com/gateway",
+		"parentRef":      map[string]any{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": parent},
+		"conditions":     []any{condition("Accepted", accepted), condition("ResolvedRefs", resolved)},
+	}
+}
+
+// cluster is a fake API server that notes every patch as "Kind/name weights".
+type cluster struct {
+	client.WithWatch
+	writes []string
+	// before runs ahead of each patch, to stand for other writers.
+	before func(c client.Client, name string)
+}
+
+func newCluster(t *testing.T, objects ...*unstructured.Unstructured) *cluster {
+	t.Helper()
+	b := fake.NewClientBuilder()
+	for _, o := range objects {
+		b.WithObjects(o)
+	}
+	c := &cluster{}
+	c.WithWatch = interceptor.NewClient(b.Build(), interceptor.Funcs{
+		Patch: func(ctx context.Context, inner client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if c.before != nil {
+				c.before(inner, o.GetName())
+			}
+			if err := inner.Patch(ctx, o, p, opts...); err != nil {
+				return err
+			}
+			c.writes = append(c.writes, fmt.Sprintf("%s %s", o.GetName(), weights(o.(*unstructured.Unstructured))))
+			return nil
+		},
+	})
+	return c
+}
+
+// weights of the first rule, as text.
+func weights(u *unstructured.Unstructured) string {
+	spec, _ := u.Object["spec"].(map[string]any)
+	var out []string
+	for _, b := range readRules(spec, u.GetNamespace())[0].refs {
+		out = append(out, fmt.Sprint(b.weight))
+	}
+	return strings.Join(out, "/")
+}
+
+func TestRaiseLowersFirst(t *testing.T) {
+	target := ledger()
+	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), simpleRoute("GRPCRoute", "ledger-grpc", "ledger"))
+	p := New(c, c)
+	grpc := target
+	grpc.Routes = target.Routes[1:]
+	if err := p.Raise(t.Context(), grpc, 5000, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Raise(t.Context(), target, 2500, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Lower(t.Context(), target, 100, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Restore(t.Context(), target, 4); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ledger-grpc 50/50", "ledger-grpc 75/25", "ledger-http 75/25", "ledger-http 99/1", "ledger-grpc 99/1", "ledger-http 1", "ledger-grpc 1"}
+	if diff := cmp.Diff(want, c.writes); diff != "" {
+		t.Errorf("all are lowered before any is raised (-want +got):\n%s", diff)
+	}
+}
+
+func TestObserve(t *testing.T) {
+	target := ledger()
+	accepted := func(o *unstructured.Unstructured, parents ...any) *unstructured.Unstructured {
+		o.Object["status"] = map[string]any{"parents": parents}
+		return o
+	}
+	http := func() *unstructured.Unstructured { return simpleRoute("HTTPRoute", "ledger-http", "ledger") }
+	grpc := func() *unstructured.Unstructured { return simpleRoute("GRPCRoute", "ledger-grpc", "ledger") }
+	both := []string{"HTTPRoute/ledger-http", "GRPCRoute/ledger-grpc"}
+	split := func(o *unstructured.Unstructured, weight int32, stamp int64) *unstructured.Unstructured {
+		one := target
+		one.Routes = []v1alpha1.RouteReference{{Kind: o.GetKind(), Name: o.GetName()}}
+		_, versions := run(t, o, one, raising(weight, stamp))
+		return last(versions)
+	}
+	cases := map[string]struct {
+		reason  string
+		objects []*unstructured.Unstructured
+		want    providers.Observation
+		err     error
+	}{
+		"Untouched": {
+			reason:  "as the user wrote it",
+			objects: []*unstructured.Unstructured{http(), grpc()},
+			want:    providers.Observation{Accepted: true, Services: []string{"ledger"}, Routes: both},
+		},
+		"Differ": {
+			reason:  "of several routes the worst of each",
+			objects: []*unstructured.Unstructured{split(http(), 500, 3), split(grpc(), 100, 4)},
+			want: providers.Observation{
+				Split: true, Weight: 500, LowestWeight: 100, Accepted: true, Stamp: 3, HighestStamp: 4,
+				Services: []string{"ledger"}, Routes: both,
+			},
+		},
+		"OneSplit": {
+			reason:  "a route that is not split yet carries nothing",
+			objects: []*unstructured.Unstructured{split(http(), 500, 3), grpc()},
+			want: providers.Observation{
+				Split: true, Weight: 500, Accepted: true, HighestStamp: 3, Services: []string{"ledger"}, Routes: both,
+			},
+		},
+		"OldGeneration": {
+			reason:  "what was accepted is an older generation",
+			objects: []*unstructured.Unstructured{http(), withGeneration(grpc(), 2)},
+			want: providers.Observation{
+				Services: []string{"ledger"}, Routes: both,
+				Message: "GRPCRoute/ledger-grpc: Gateway/edge: has reported on generation 1, not yet on 2",
+			},
+		},
+		"NoGeneration": {
+			reason:  "some implementations report no generation: theirs is taken for the present one",
+			objects: []*unstructured.Unstructured{http(), withGeneration(accepted(grpc(), parentStatus("edge", 0, "True", "True")), 2)},
+			want:    providers.Observation{Accepted: true, Services: []string{"ledger"}, Routes: both},
+		},
+		"Refused": {
+			reason:  "a Gateway that refuses says why",
+			objects: []*unstructured.Unstructured{http(), accepted(grpc(), parentStatus("edge", 1, "False", "True"))},
+			want: providers.Observation{
+				Services: []string{"ledger"}, Routes: both,
+				Message: "GRPCRoute/ledger-grpc: Gateway/edge: Accepted is False: AcceptedFalse: as told",
+			},
+		},
+		"Unresolved": {
+			reason:  "a backend that does not resolve is not accepted",
+			objects: []*unstructured.Unstructured{accepted(http(), parentStatus("edge", 1, "True", "False")), grpc()},
+			want: providers.Observation{
+				Services: []string{"ledger"}, Routes: both,
+				Message: "HTTPRoute/ledger-http: Gateway/edge: ResolvedRefs is False: ResolvedRefsFalse: as told",
+			},
+		},
+		"Silent": {
+			reason:  "a parent that has not answered has not accepted, whatever others say",
+			objects: []*unstructured.Unstructured{accepted(http(), parentStatus("other", 1, "True", "True")), grpc()},
+			want: providers.Observation{
+				Services: []string{"ledger"}, Routes: both,
+				Message: "HTTPRoute/ledger-http: Gateway/edge: has not reported on the route yet",
+			},
+		},
+		"Missing": {
+			reason:  "what is there is told along with what is missing",
+			objects: []*unstructured.Unstructured{split(http(), 500, 3)},
+			want: providers.Observation{
+				Split: true, Weight: 500, HighestStamp: 3, Services: []string{"ledger"}, Routes: both[:1],
+				Message: `GRPCRoute "ledger-grpc" does not exist in this namespace: create it, or correct spec.traffic.routeRefs`,
+			},
+			err: &providers.NotFoundError{Kind: "GRPCRoute", Name: "ledger-grpc"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, tc.objects...)
+			got, err := New(c, c).Observe(t.Context(), target, true)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("\n%s\n-want +got:\n%s", tc.reason, diff)
+			}
+			var missing *providers.NotFoundError
+			if (tc.err != nil) != errors.As(err, &missing) || tc.err == nil && err != nil {
+				t.Errorf("\n%s\nerror is %v, want %v", tc.reason, err, tc.err)
+			}
+		})
+	}
+}
+
+func withGeneration(o *unstructured.Unstructured, generation int64) *unstructured.Unstructured {
+	o.SetGeneration(generation)
+	return o
+}
+
+func TestForeignWriter(t *testing.T) {
+	rules := []metav1.ManagedFieldsEntry{
+		{Manager: "gateway", Subresource: "status", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},
+		{Manager: FieldManager, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{}}}`)},
+		{Manager: "kustomize-controller", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:hostnames":{},"f:rules":{}}}`)},
+	}
+	target := ledger()
+	target.Routes = target.Routes[:1]
+	_, versions := run(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), target, raising(500, 1))
+	kept := last(versions)
+	kept.SetManagedFields(rules)
+	undone := kept.DeepCopy()
+	undone.Object["spec"] = simpleRoute("HTTPRoute", "ledger-http", "ledger").Object["spec"]
+	cases := map[string]struct {
+		reason string
+		object *unstructured.Unstructured
+		want   string
+	}{
+		"Undone": {"the annotation asks for a split that the rules do not carry", undone, "kustomize-controller"},
+		"Kept":   {"whoever wrote the rules, they carry the split", kept, ""},
+		"Never":  {"nobody undid what was never asked for", simpleRoute("HTTPRoute", "ledger-http", "ledger"), ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := newRoute(tc.object, target.Routes[0], target).foreignWriter(); got != tc.want {
+				t.Errorf("\n%s\ngot %q, want %q", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestFenced(t *testing.T) {
+	target := ledger()
+	target.Routes = target.Routes[:1]
+	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"))
+	p := New(c, c)
+	if err := p.Raise(t.Context(), target, 500, 9); err != nil {
+		t.Fatal(err)
+	}
+	calls := map[string]func() error{
+		"Lower":   func() error { return p.Lower(t.Context(), target, 0, 8) },
+		"Raise":   func() error { return p.Raise(t.Context(), target, 5000, 8) },
+		"Restore": func() error { return p.Restore(t.Context(), target, 8) },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, providers.ErrFenced) {
+			t.Errorf("%s with an older stamp: error is %v, want ErrFenced", name, err)
+		}
+	}
+	other := target
+	other.Owner, other.Pairs = "someone", []providers.Pair{{Stable: "else", Canary: "else-canary"}}
+	if err := p.Lower(t.Context(), other, 0, 1); err != nil {
+		t.Errorf("stamps are each owner's own: %v", err)
+	}
+	if diff := cmp.Diff([]string{"ledger-http 95/5", "ledger-http 95/5"}, c.writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
+// TestConflicts: a write that loses to another is decided anew, on what is there.
+func TestConflicts(t *testing.T) {
+	target := ledger()
+	target.Routes = target.Routes[:1]
+	rewrite := func(c client.Client) {
+		u := object("HTTPRoute")
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "ledger-http"}, u); err != nil {
+			t.Error(err)
+		}
+		u.SetLabels(map[string]string{"version": u.GetResourceVersion()})
+		if err := c.Update(t.Context(), u); err != nil {
+			t.Error(err)
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		times  int
+		writes []string
+		fails  bool
+	}{
+		"Once":   {"the second try succeeds", 1, []string{"ledger-http 95/5"}, false},
+		"Always": {"in the end the caller is told", maxConflicts, nil, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"))
+			n := 0
+			c.before = func(c client.Client, _ string) {
+				if n++; n <= tc.times {
+					rewrite(c)
+				}
+			}
+			err := New(c, c).Raise(t.Context(), target, 500, 1)
+			if apierrors.IsConflict(err) != tc.fails || !tc.fails && err != nil {
+				t.Errorf("\n%s\nerror is %v", tc.reason, err)
+			}
+			if diff := cmp.Diff(tc.writes, c.writes); diff != "" {
+				t.Errorf("\n%s\nwrites (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestUndone: a write that something undoes at once does not go on for ever.
+func TestUndone(t *testing.T) {
+	target := ledger()
+	target.Routes = target.Routes[:1]
+	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"))
+	undo := interceptor.NewClient(c.WithWatch, interceptor.Funcs{
+		Patch: func(ctx context.Context, inner client.WithWatch, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
+			return inner.Get(ctx, client.ObjectKeyFromObject(o), o)
+		},
+	})
+	if err := New(undo, c).Raise(t.Context(), target, 500, 1); err == nil {
+		t.Error("no write ever took, and nobody was told")
+	}
+}
+
+// TestLowerGoesOn: one route that cannot be written keeps no other exposed.
+func TestLowerGoesOn(t *testing.T) {
+	target := ledger()
+	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), simpleRoute("GRPCRoute", "ledger-grpc", "ledger"))
+	p := New(c, c)
+	if err := p.Raise(t.Context(), target, 5000, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(t.Context(), simpleRoute("HTTPRoute", "ledger-http", "ledger")); err != nil {
+		t.Fatal(err)
+	}
+	c.writes = nil
+	err := p.Lower(t.Context(), target, 0, 2)
+	var missing *providers.NotFoundError
+	if !errors.As(err, &missing) {
+		t.Errorf("error is %v, want a *NotFoundError", err)
+	}
+	if diff := cmp.Diff([]string{"ledger-grpc 1/0"}, c.writes); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+	if err := p.Restore(t.Context(), target, 3); err != nil {
+		t.Errorf("a route that is gone needs no restoring: %v", err)
+	}
+}
+
+// TestPatchIsFieldsOnly: a patch names single fields, never a whole rule.
+func TestPatchIsFieldsOnly(t *testing.T) {
+	patches, _ := run(t, shop(t), cart, raising(500, 1))
+	for _, ops := range patches {
+		for _, op := range ops {
+			if strings.Count(op.Path, "/") < 3 && strings.HasPrefix(op.Path, "/spec") {
+				t.Errorf("%s replaces more than an entry", text(t, op))
+			}
+		}
+	}
+}
+
+func text(t *testing.T, op jsonpatch.Operation) string {
+	t.Helper()
+	b, err := json.Marshal(&op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

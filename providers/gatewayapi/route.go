@@ -1,0 +1,260 @@
+package gatewayapi
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"gomodules.xyz/jsonpatch/v2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
+)
+
+// route is one HTTPRoute or GRPCRoute as one owner sees it. The two kinds are
+// the same in everything that is used here.
+type route struct {
+	object *unstructured.Unstructured
+	ref    v1alpha1.RouteReference
+	owner  string
+	splits []split // of all owners
+	pairs  []providers.Pair
+	views  []view
+}
+
+// newRoute reads the object. The pairs are the target's, and those that an
+// earlier release of the same owner left in the annotation: what is there must
+// be found even when discovery has nothing to say.
+func newRoute(object *unstructured.Unstructured, ref v1alpha1.RouteReference, target providers.Target) *route {
+	r := &route{object: object, ref: ref, owner: target.Owner}
+	r.splits = parseSplits(object.GetAnnotations()[v1alpha1.SplitAnnotation])
+	r.pairs = slices.Clone(target.Pairs)
+	for _, s := range r.splits {
+		if s.Owner == r.owner && !slices.Contains(r.pairs, s.Pair) {
+			r.pairs = append(r.pairs, s.Pair)
+		}
+	}
+	spec, _ := object.Object["spec"].(map[string]any)
+	for _, rule := range readRules(spec, object.GetNamespace()) {
+		r.views = append(r.views, viewOf(rule, r.pairs))
+	}
+	return r
+}
+
+// String is Kind/name.
+func (r *route) String() string { return r.ref.Kind + "/" + r.ref.Name }
+
+// selected is true for a rule that the owner asked to split.
+func (r *route) selected(v view) bool {
+	return v.ours() && (len(r.ref.RuleNames) == 0 || v.name != "" && slices.Contains(r.ref.RuleNames, v.name))
+}
+
+// stamp is the owner's stamp, 0 where there is none.
+func (r *route) stamp() int64 {
+	return stampOf(r.object.GetAnnotations()[v1alpha1.SeqAnnotation], r.owner)
+}
+
+// hint is the weight that the owner's annotation asks for, -1 without one.
+func (r *route) hint() int32 {
+	hint := int32(-1)
+	for _, s := range r.splits {
+		if s.Owner == r.owner {
+			hint = max(hint, s.Weight)
+		}
+	}
+	return hint
+}
+
+// originals recorded for the owner.
+func (r *route) originals() []original {
+	return parseOriginals(r.object.GetAnnotations()[originalAnnotation])[r.owner]
+}
+
+// base is the user's weights of a rule.
+func (r *route) base(v view) []int64 { return v.base(r.originals(), r.hint()) }
+
+// bound is the most that the canary may have of a rule.
+type bound func(view) int32
+
+// atMost is one bound for all rules.
+func atMost(weight int32) bound { return func(view) int32 { return weight } }
+
+// beforeRaise bounds the rules that are to be raised by the weight, and those
+// that are not to be split any more by nothing.
+func (r *route) beforeRaise(weight int32) bound {
+	return func(v view) int32 {
+		if r.selected(v) {
+			return weight
+		}
+		return 0
+	}
+}
+
+// exceeding is the first rule with more than its bound, or nil.
+func (r *route) exceeding(limit bound) *view {
+	for i, v := range r.views {
+		if _, highest := v.exposure(r.hint()); highest > limit(v) {
+			return &r.views[i]
+		}
+	}
+	return nil
+}
+
+// lower gives the patch that brings the first rule above its bound down to it,
+// or that only stamps. It gives nil when there is nothing to do. A rule whose
+// entries differ is brought to the lowest of them, so that none rises. The split
+// policy is told of weight.
+func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Operation, error) {
+	m := r.metadata(stamp)
+	v := r.exceeding(limit)
+	for i, s := range m.splits {
+		if s.Owner == r.owner {
+			m.splits[i].Weight = min(s.Weight, weight)
+		}
+	}
+	if v == nil {
+		m.record(r, nil)
+		return r.patch(nil, m)
+	}
+	lowest, _ := v.exposure(r.hint())
+	m.record(r, v)
+	return r.patch(v.operations(v.at(r.base(*v), min(lowest, limit(*v)))), m)
+}
+
+// raise gives the patch that brings one rule to exactly weight, or nil. Rules
+// that are not to be split any more are given back.
+func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) {
+	m := r.metadata(stamp)
+	m.setSplits(r, weight)
+	for i, v := range r.views {
+		var c change
+		switch {
+		case r.selected(v) && (weight > 0 || v.split()):
+			c = v.at(r.base(v), weight)
+		case v.split():
+			c = v.restored(r.base(v))
+		}
+		if ops := v.operations(c); len(ops) > 0 {
+			m.record(r, &r.views[i])
+			return r.patch(ops, m)
+		}
+	}
+	m.record(r, nil)
+	return r.patch(nil, m)
+}
+
+// restore gives the patch that gives one rule back, or nil. The first one takes
+// the split out of the annotation, so that the policy does not put back what is
+// being taken away; the last one takes out the record and the stamp.
+func (r *route) restore(stamp int64) ([]jsonpatch.Operation, error) {
+	m := r.metadata(stamp)
+	m.splits = slices.DeleteFunc(m.splits, func(s split) bool { return s.Owner == r.owner })
+	first := slices.IndexFunc(r.views, view.split)
+	var ops []jsonpatch.Operation
+	if first >= 0 {
+		v := r.views[first]
+		ops = v.operations(v.restored(r.base(v)))
+		if slices.ContainsFunc(r.views[first+1:], view.split) {
+			return r.patch(ops, m)
+		}
+	}
+	m.stamp = 0
+	delete(m.originals, r.owner)
+	return r.patch(ops, m)
+}
+
+// metadata of a route that is Weir's.
+type metadata struct {
+	stamp     int64
+	splits    []split
+	originals map[string][]original
+}
+
+// metadata as it is, a copy with a new stamp.
+func (r *route) metadata(stamp int64) *metadata {
+	return &metadata{
+		stamp:     stamp,
+		splits:    slices.Clone(r.splits),
+		originals: parseOriginals(r.object.GetAnnotations()[originalAnnotation]),
+	}
+}
+
+// setSplits puts the owner's splits at the weight. Raising to 0 splits nothing
+// that is not split.
+func (m *metadata) setSplits(r *route, weight int32) {
+	m.splits = slices.DeleteFunc(m.splits, func(s split) bool { return s.Owner == r.owner })
+	if weight == 0 && !slices.ContainsFunc(r.views, view.split) {
+		return
+	}
+	for _, p := range r.pairs {
+		m.splits = append(m.splits, split{Owner: r.owner, Pair: p, Weight: weight, Rules: r.ref.RuleNames})
+	}
+}
+
+// record the user's weights of every rule that is split, and of the one that is
+// about to be. It is made anew each time: rules come, go and change places.
+func (m *metadata) record(r *route, next *view) {
+	var list []original
+	for i, v := range r.views {
+		if v.split() || next == &r.views[i] {
+			list = append(list, original{Rule: v.index, Name: v.name, Weights: r.base(v)})
+		}
+	}
+	m.originals[r.owner] = list
+}
+
+// patch makes the whole patch from the operations on a rule and the metadata,
+// resting on the version that was read. It gives nil when nothing changes.
+func (r *route) patch(ops []jsonpatch.Operation, m *metadata) ([]jsonpatch.Operation, error) {
+	have := r.object.GetAnnotations()
+	originals, err := formatOriginals(m.originals)
+	if err != nil {
+		return nil, err
+	}
+	label := ""
+	if len(m.splits) > 0 {
+		label = splitActive
+	}
+	all := metadataOperations("annotations", have, map[string]string{
+		v1alpha1.SplitAnnotation: formatSplits(m.splits),
+		v1alpha1.SeqAnnotation:   withStamp(have[v1alpha1.SeqAnnotation], r.owner, m.stamp),
+		originalAnnotation:       originals,
+	})
+	all = append(all, metadataOperations("labels", r.object.GetLabels(), map[string]string{splitLabel: label})...)
+	all = append(all, ops...)
+	if len(all) == 0 {
+		return nil, nil
+	}
+	version := jsonpatch.NewOperation("replace", "/metadata/resourceVersion", r.object.GetResourceVersion())
+	return append([]jsonpatch.Operation{version}, all...), nil
+}
+
+// services behind the rules that the owner may split, in the order of their
+// names, without those that Weir made.
+func (r *route) services() []string {
+	found := map[string]bool{}
+	for _, v := range r.views {
+		if len(r.ref.RuleNames) > 0 && !slices.Contains(r.ref.RuleNames, v.name) {
+			continue
+		}
+		for _, b := range v.refs {
+			found[b.service] = b.service != "" && canaryOf(r.pairs, b.service) == nil
+		}
+	}
+	for _, s := range r.splits {
+		delete(found, s.Canary)
+	}
+	maps.DeleteFunc(found, func(_ string, ok bool) bool { return !ok })
+	return slices.Sorted(maps.Keys(found))
+}
+
+// path of a rule in messages: by name where it has one.
+func rulePath(v view, field string) string {
+	id := fmt.Sprint(v.index)
+	if v.name != "" {
+		id = fmt.Sprintf("name=%q", v.name)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("spec.rules[%s].%s", id, field), ".")
+}
