@@ -41,18 +41,23 @@ type Release struct {
 // Watcher follows the pods of releases. Its methods may be called from several
 // goroutines.
 type Watcher struct {
-	client  client.WithWatch
-	trouble func(rollout types.NamespacedName)
+	client client.WithWatch
+	called func(rollout types.NamespacedName)
 
 	mutex    sync.Mutex
 	ctx      context.Context //nolint:containedctx // The life of the process, which is given to Start.
 	followed map[types.NamespacedName]*followed
+	// troubled are the Rollouts in trouble that Trouble has not told of yet.
+	troubled map[types.NamespacedName]struct{}
 }
 
-// New makes a Watcher. trouble is called when a pod of the canary of a Rollout
+// New makes a Watcher. called is called when a pod of the canary of a Rollout
 // cannot start, has restarted or goes away; it must not block.
-func New(c client.WithWatch, trouble func(rollout types.NamespacedName)) *Watcher {
-	return &Watcher{client: c, trouble: trouble, followed: map[types.NamespacedName]*followed{}}
+func New(c client.WithWatch, called func(rollout types.NamespacedName)) *Watcher {
+	return &Watcher{
+		client: c, called: called,
+		followed: map[types.NamespacedName]*followed{}, troubled: map[types.NamespacedName]struct{}{},
+	}
 }
 
 // Start watches until the context ends.
@@ -95,6 +100,31 @@ func (w *Watcher) Forget(rollout types.NamespacedName) {
 	if f, ok := w.followed[rollout]; ok {
 		f.stop()
 		delete(w.followed, rollout)
+	}
+	delete(w.troubled, rollout)
+}
+
+// Trouble tells whether a pod of the canary got into trouble, or out of it,
+// since it was last asked. Who learns of it must look for himself: what became
+// of the pods meanwhile is for the API server to say.
+func (w *Watcher) Trouble(rollout types.NamespacedName) bool {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	_, ok := w.troubled[rollout]
+	delete(w.troubled, rollout)
+	return ok
+}
+
+// trouble notes it and calls.
+func (w *Watcher) trouble(rollout types.NamespacedName) {
+	w.mutex.Lock()
+	_, ok := w.followed[rollout]
+	if ok {
+		w.troubled[rollout] = struct{}{}
+	}
+	w.mutex.Unlock()
+	if ok {
+		w.called(rollout)
 	}
 }
 

@@ -138,6 +138,9 @@ func TestWatch(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("a crash of the canary calls: no call within 30 s")
 	}
+	if !w.Trouble(web) || w.Trouble(web) {
+		t.Error("trouble is told once")
+	}
 	stable, canary, ok := w.Names(web)
 	if !ok || !slices.Equal(stable, []string{"s1"}) || !slices.Equal(canary, []string{"c1", "c2"}) {
 		t.Errorf("pods of both versions are known: got %v, %v, %t", stable, canary, ok)

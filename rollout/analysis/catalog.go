@@ -1,0 +1,184 @@
+package analysis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/rollout/decide"
+)
+
+// Kinds of analysis templates.
+const (
+	kindTemplate        = "AnalysisTemplate"
+	kindClusterTemplate = "ClusterAnalysisTemplate"
+)
+
+// Catalog finds the analysis templates of Rollouts, and what is wrong with
+// them. It reads from a cache and remembers which templates can be parsed, so
+// that a pass over an idle Rollout costs next to nothing. Its methods may be
+// called from several goroutines.
+type Catalog struct {
+	reader client.Reader
+	check  func(v1alpha1.AnalysisTemplateSpec) error
+
+	mutex   sync.Mutex
+	checked map[types.UID]checked
+}
+
+// checked is what is known of one generation of a template.
+type checked struct {
+	generation int64
+	err        error
+}
+
+// NewCatalog makes a Catalog. check says what is wrong with a template by itself,
+// such as a query that cannot be parsed.
+func NewCatalog(reader client.Reader, check func(v1alpha1.AnalysisTemplateSpec) error) *Catalog {
+	return &Catalog{reader: reader, check: check, checked: map[types.UID]checked{}}
+}
+
+// Resolve gives the templates that a Rollout refers to, in its order. What is
+// wrong with one is a Problem, and then it is left out.
+func (c *Catalog) Resolve(ctx context.Context, rollout *v1alpha1.Rollout) ([]metrics.Template, []decide.Problem, error) {
+	if rollout.Spec.Analysis == nil {
+		return nil, nil, nil
+	}
+	var templates []metrics.Template
+	var problems []decide.Problem
+	for i, ref := range rollout.Spec.Analysis.TemplateRefs {
+		template, wrong, err := c.template(ctx, rollout.Namespace, ref)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case wrong != "":
+			problems = append(problems, decide.Problem{
+				Reason: v1alpha1.ReasonInvalidSpec, Field: fmt.Sprintf("spec.analysis.templateRefs[%d]", i), Message: wrong,
+			})
+		default:
+			templates = append(templates, template)
+		}
+	}
+	return templates, problems, nil
+}
+
+// template reads one template and says what is wrong with it, if anything is.
+func (c *Catalog) template(ctx context.Context, namespace string, ref v1alpha1.TemplateReference) (template metrics.Template, wrong string, err error) {
+	obj, spec, err := c.read(ctx, namespace, ref)
+	name := fmt.Sprintf("%s %q", kind(ref), ref.Name)
+	switch {
+	case apierrors.IsNotFound(err):
+		return template, name + " does not exist: create it, or correct the name", nil
+	case err != nil:
+		return template, "", fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	template = metrics.Template{Ref: kind(ref) + "/" + ref.Name, Spec: *spec, Args: map[string]string{}}
+	for _, arg := range ref.Args {
+		template.Args[arg.Name] = arg.Value
+	}
+	if err := c.parsed(obj, spec); err != nil {
+		return template, fmt.Sprintf("%s cannot be used: %v", name, err), nil
+	}
+	if wrong := arguments(spec, template.Args); wrong != "" {
+		return template, name + " " + wrong, nil
+	}
+	source, err := c.SourceProblem(ctx, spec.MetricSourceName)
+	if source != "" {
+		wrong = name + ": " + source
+	}
+	return template, wrong, err
+}
+
+// read gives a template of either kind.
+func (c *Catalog) read(ctx context.Context, namespace string, ref v1alpha1.TemplateReference) (client.Object, *v1alpha1.AnalysisTemplateSpec, error) {
+	if kind(ref) == kindClusterTemplate {
+		t := &v1alpha1.ClusterAnalysisTemplate{}
+		err := c.reader.Get(ctx, client.ObjectKey{Name: ref.Name}, t)
+		return t, &t.Spec, err //nolint:wrapcheck // template says what could not be read.
+	}
+	t := &v1alpha1.AnalysisTemplate{}
+	err := c.reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, t)
+	return t, &t.Spec, err //nolint:wrapcheck // As above.
+}
+
+// parsed checks one generation of a template once.
+func (c *Catalog) parsed(obj client.Object, spec *v1alpha1.AnalysisTemplateSpec) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if known, ok := c.checked[obj.GetUID()]; ok && known.generation == obj.GetGeneration() {
+		return known.err
+	}
+	err := c.check(*spec)
+	c.checked[obj.GetUID()] = checked{generation: obj.GetGeneration(), err: err}
+	return err
+}
+
+// arguments says what is wrong with the arguments for a template's parameters.
+func arguments(spec *v1alpha1.AnalysisTemplateSpec, args map[string]string) string {
+	for _, p := range spec.Parameters {
+		if _, given := args[p.Name]; !given && p.Default == nil {
+			return fmt.Sprintf("needs a value for its parameter %q: give it in args", p.Name)
+		}
+	}
+	for name := range args {
+		if !slices.ContainsFunc(spec.Parameters, func(p v1alpha1.Parameter) bool { return p.Name == name }) {
+			return fmt.Sprintf("has no parameter %q: take it out of args", name)
+		}
+	}
+	return ""
+}
+
+// SourceProblem says what is wrong with the name of a MetricSource, empty for the
+// default one. It is empty when there is such a source.
+func (c *Catalog) SourceProblem(ctx context.Context, name string) (string, error) {
+	_, wrong, err := FindSource(ctx, c.reader, name)
+	return wrong, err
+}
+
+// FindSource gives the MetricSource of a name, or for the empty name the default
+// one. Where there is none, or several defaults, it says so and what to do.
+func FindSource(ctx context.Context, reader client.Reader, name string) (source *v1alpha1.MetricSource, wrong string, err error) {
+	if name != "" {
+		source = &v1alpha1.MetricSource{}
+		err := reader.Get(ctx, client.ObjectKey{Name: name}, source)
+		if apierrors.IsNotFound(err) {
+			return nil, fmt.Sprintf("MetricSource %q does not exist: create it, or correct metricSourceName", name), nil
+		}
+		if err != nil {
+			return nil, "", fmt.Errorf("cannot read MetricSource %q: %w", name, err)
+		}
+		return source, "", nil
+	}
+	list := &v1alpha1.MetricSourceList{}
+	if err := reader.List(ctx, list); err != nil {
+		return nil, "", fmt.Errorf("cannot list MetricSources: %w", err)
+	}
+	defaults := slices.DeleteFunc(list.Items, func(s v1alpha1.MetricSource) bool {
+		return s.Annotations[v1alpha1.DefaultMetricSourceAnnotation] != "true"
+	})
+	switch len(defaults) {
+	case 1:
+		return &defaults[0], "", nil
+	case 0:
+		return nil, fmt.Sprintf("there is no default MetricSource: name one in metricSourceName, or put annotation %s: \"true\" on one",
+			v1alpha1.DefaultMetricSourceAnnotation), nil
+	default:
+		return nil, fmt.Sprintf("there are %d default MetricSources: leave annotation %s on one of them",
+			len(defaults), v1alpha1.DefaultMetricSourceAnnotation), nil
+	}
+}
+
+// kind of a reference; admission fills it in, but an object may be older.
+func kind(ref v1alpha1.TemplateReference) string {
+	if ref.Kind == "" {
+		return kindTemplate
+	}
+	return ref.Kind
+}
