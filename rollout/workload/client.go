@@ -1,0 +1,55 @@
+package workload
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/utils/lru"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/providers"
+)
+
+// FieldManager is the name under which Weir's writes stand in managedFields.
+const FieldManager = "weir"
+
+// ErrPrecondition: something that must be true before the write is not true of
+// the live objects. Nothing was written; the caller must read anew and decide
+// again.
+var ErrPrecondition = errors.New("precondition does not hold")
+
+// ErrFenced: the object carries a newer stamp than the record on which the
+// write rests. Nothing was written.
+var ErrFenced = providers.ErrFenced
+
+// Client observes workloads and performs effects on them. Its methods may be
+// called from several goroutines, for different Rollouts at the same time.
+type Client struct {
+	cached client.Reader
+	live   client.Reader
+	writer client.Writer
+	// digests remembers templates' digests by digestKey, adopting the adopters
+	// of a namespace.
+	digests, adopting *lru.Cache
+	now               func() time.Time
+}
+
+// New makes a Client. cached reads from informers, which may be filtered, late
+// and, for Deployments and ReplicaSets, stripped by StripForCache; live asks the
+// API server; writer writes.
+func New(cached, live client.Reader, writer client.Writer) *Client {
+	return &Client{
+		cached:   cached,
+		live:     live,
+		writer:   writer,
+		digests:  lru.New(maxDigests),
+		adopting: lru.New(maxNamespaces),
+		now:      time.Now,
+	}
+}
+
+// unmet is an ErrPrecondition that says which.
+func unmet(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrPrecondition, fmt.Sprintf(format, args...))
+}

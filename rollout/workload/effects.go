@@ -1,0 +1,179 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/rollout/decide"
+)
+
+// Pass is what the effects of one decision rest on.
+type Pass struct {
+	// Rollout as it was recorded: its resourceVersion is that of the record, and
+	// status.record.seq the stamp.
+	Rollout *v1alpha1.Rollout
+	// Services are the user's Services whose callers are split: Facts.Services.
+	Services []string
+	// Routes reads live what the routes send to the canary; nil without routes.
+	Routes func(context.Context) (providers.Observation, error)
+}
+
+// seq is the stamp of every write of the pass.
+func (p Pass) seq() int64 { return p.Rollout.Status.Record.Seq }
+
+// Handles is true for the effects that Apply performs: all but those on routes
+// and on the Rollout itself.
+func Handles(kind decide.EffectKind) bool {
+	_, ok := performers[kind]
+	return ok
+}
+
+// performers are the effects; see decide.EffectKind for what must be true
+// before each.
+var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, decide.Effect) error{
+	decide.EffectLabel:          (*Client).label,
+	decide.EffectUnlabel:        (*Client).unlabel,
+	decide.EffectPause:          (*Client).pause,
+	decide.EffectUnpause:        (*Client).unpause,
+	decide.EffectRevertTemplate: (*Client).revertTemplate,
+	decide.EffectPin:            (*Client).pin,
+	decide.EffectWiden:          (*Client).widen,
+	decide.EffectEnsureBackend:  (*Client).ensureBackend,
+	decide.EffectDeleteBackend:  (*Client).deleteBackend,
+	decide.EffectCreateCanary:   (*Client).createCanary,
+	decide.EffectScaleCanary:    (*Client).scaleCanary,
+	decide.EffectSealCanary:     (*Client).sealCanary,
+	decide.EffectDeleteCanary:   (*Client).deleteCanary,
+	decide.EffectDeleteTwin:     (*Client).deleteTwin,
+	decide.EffectZeroOldSet:     (*Client).zeroOldSet,
+	decide.EffectBeginHandOver:  (*Client).beginHandOver,
+	decide.EffectAdopt:          (*Client).adopt,
+	decide.EffectEndHandOver:    (*Client).endHandOver,
+	decide.EffectUnveto:         (*Client).unveto,
+}
+
+// Apply performs one effect. It may be repeated: an effect that is in place
+// already writes nothing. The error is an ErrPrecondition or ErrFenced, with
+// nothing written; or a conflict or another error of the API server.
+func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) error {
+	perform, ok := performers[effect.Kind]
+	if !ok {
+		return fmt.Errorf("effect %q is not one on the workload or its Services", effect.Kind)
+	}
+	if effect.Raise {
+		if err := c.CheckRaise(ctx, pass); err != nil {
+			return fmt.Errorf("cannot perform %s: %w", effect.Kind, err)
+		}
+	}
+	err := perform(c, ctx, pass, effect)
+	if apierrors.IsNotFound(err) {
+		err = fmt.Errorf("%w: %w", ErrPrecondition, err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot perform %s: %w", effect.Kind, err)
+	}
+	return nil
+}
+
+// CheckRaise is what must be true before any effect that raises: the Rollout is
+// as it was recorded and is not being deleted, and the workload's template is
+// still the canary's.
+func (c *Client) CheckRaise(ctx context.Context, pass Pass) error {
+	if err := c.checkRecorded(ctx, pass); err != nil {
+		return err
+	}
+	if pass.Rollout.DeletionTimestamp != nil {
+		return unmet("the Rollout is being deleted")
+	}
+	s, err := c.readLive(ctx, pass.Rollout, false)
+	if err != nil {
+		return err
+	}
+	return s.templateIs(pass.Rollout.Status.Canary.Revision)
+}
+
+// checkRecorded makes sure that nobody has recorded anything, or edited the
+// Rollout, since the pass did. It fences writes that no stamp can fence: those
+// that make an object or set its first stamp.
+func (c *Client) checkRecorded(ctx context.Context, pass Pass) error {
+	now := &v1alpha1.Rollout{}
+	if err := c.live.Get(ctx, client.ObjectKeyFromObject(pass.Rollout), now); err != nil {
+		return fmt.Errorf("cannot read Rollout %q: %w", pass.Rollout.Name, err)
+	}
+	if now.UID != pass.Rollout.UID || now.ResourceVersion != pass.Rollout.ResourceVersion {
+		return unmet("Rollout %q changed since its record", now.Name)
+	}
+	return nil
+}
+
+// templateIs makes sure that the workload is there and its template is of the
+// revision.
+func (s *snapshot) templateIs(revision string) error {
+	if s.target == nil {
+		return unmet("Deployment %q does not exist", s.rollout.Spec.WorkloadRef.Name)
+	}
+	if s.target.DeletionTimestamp != nil {
+		return unmet("Deployment %q is being deleted", s.target.Name)
+	}
+	if have := s.revision(s.digest); have != revision {
+		return unmet("the template of Deployment %q is revision %q, not %q", s.target.Name, have, revision)
+	}
+	return nil
+}
+
+// named finds a set by name.
+func (s *snapshot) named(name string) (set, bool) {
+	for _, set := range s.sets {
+		if set.Name == name {
+			return set, true
+		}
+	}
+	return set{}, false
+}
+
+// fence refuses objects with a newer stamp than the pass.
+func (p Pass) fence(obj metav1.Object) error {
+	if stamp := stampOf(obj); stamp > p.seq() {
+		return fmt.Errorf("%w: %q has stamp %d, the record is %d", ErrFenced, obj.GetName(), stamp, p.seq())
+	}
+	return nil
+}
+
+// stamp sets the stamp of the pass on an object.
+func (p Pass) stamp(obj metav1.Object) {
+	annotate(obj, v1alpha1.SeqAnnotation, strconv.FormatInt(p.seq(), 10))
+}
+
+// annotate sets an annotation.
+func annotate(obj metav1.Object, key, value string) {
+	annotations := obj.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[key] = value
+	obj.SetAnnotations(annotations)
+}
+
+// patch writes the difference between two states of an object, on condition
+// that the object is still as it was read. Fields that this client library does
+// not know are not in the difference, and stay.
+func (c *Client) patch(ctx context.Context, before, after client.Object) error {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	return c.writer.Patch(ctx, after, patch, client.FieldOwner(FieldManager))
+}
+
+// remove deletes an object on condition that it is still as it was read.
+func (c *Client) remove(ctx context.Context, obj client.Object, propagation metav1.DeletionPropagation) error {
+	uid, version := obj.GetUID(), obj.GetResourceVersion()
+	err := c.writer.Delete(ctx, obj,
+		client.Preconditions{UID: &uid, ResourceVersion: &version},
+		client.PropagationPolicy(propagation))
+	return client.IgnoreNotFound(err)
+}

@@ -1,0 +1,173 @@
+package workload
+
+import (
+	"context"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/rollout/decide"
+)
+
+// Facts are what Observe found: the parts of decide.Input that this package
+// knows of.
+type Facts struct {
+	Target   decide.Target
+	Sets     []decide.Set
+	Backends []decide.Backend
+	Problems []decide.Problem
+}
+
+// Services are the user's Services whose callers are split.
+func (f Facts) Services() []string {
+	var names []string
+	for _, b := range f.Backends {
+		if !b.Canary {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+// Observe reads the workload of a Rollout. services are the Services that were
+// found behind its routes; those that do not select the workload's pods are
+// left out of the Facts. Without routes it is empty, and so are the Backends.
+//
+// With live everything is read from the API server. Without, the Facts come
+// from the informers and are less: no pods, so no crashes, obstacles, ready
+// endpoints or terminating pods; only those sets and Services that the caches
+// hold; and no Problems. Target.Hold is the caller's to fill in.
+func (c *Client) Observe(ctx context.Context, rollout *v1alpha1.Rollout, services []string, live bool) (Facts, error) {
+	var (
+		s   *snapshot
+		err error
+	)
+	if live {
+		s, err = c.readLive(ctx, rollout, true)
+	} else {
+		s, err = c.readCached(ctx, rollout)
+	}
+	if err != nil {
+		return Facts{}, err
+	}
+	facts := Facts{Target: s.targetFacts(), Sets: s.setFacts()}
+	found, err := c.observeServices(ctx, s, services)
+	if err != nil {
+		return Facts{}, err
+	}
+	facts.Backends = found.backends
+	if live {
+		if facts.Problems, err = c.problems(ctx, s, found); err != nil {
+			return Facts{}, err
+		}
+	}
+	return facts, nil
+}
+
+// targetFacts are the facts of the Deployment. It has no UID when there is none.
+func (s *snapshot) targetFacts() decide.Target {
+	if s.target == nil {
+		return decide.Target{}
+	}
+	t := s.target
+	author := t.Annotations[v1alpha1.ChangeAuthorAnnotation]
+	if author == "" {
+		author = t.Annotations[v1alpha1.ChangedByAnnotation]
+	}
+	return decide.Target{
+		UID:                t.UID,
+		Generation:         t.Generation,
+		ObservedGeneration: t.Status.ObservedGeneration,
+		Revision:           s.revision(s.digest),
+		Replicas:           replicas(t.Spec.Replicas),
+		Paused:             t.Spec.Paused,
+		Vetoed:             vetoed(t),
+		Label:              t.Labels[v1alpha1.RolloutLabel],
+		ChangeAuthor:       author,
+	}
+}
+
+// setFacts are the facts of the ReplicaSets, by name.
+func (s *snapshot) setFacts() []decide.Set {
+	facts := make([]decide.Set, 0, len(s.sets))
+	for _, set := range s.sets {
+		fact := decide.Set{
+			Name:      set.Name,
+			UID:       set.UID,
+			Revision:  s.revision(set.digest),
+			Hash:      set.hash(),
+			Owner:     set.owner,
+			Size:      set.size(),
+			Pods:      set.Status.Replicas,
+			Available: set.Status.AvailableReplicas,
+			Created:   set.CreationTimestamp.Time,
+			Stamp:     stampOf(set),
+			Vetoed:    vetoed(set),
+			Labelled:  set.owner != decide.OwnerWeir,
+		}
+		if set.DeletionTimestamp != nil {
+			fact.Size = 0 // it makes no pods any more, whatever its spec says
+		}
+		if s.live {
+			s.podFacts(set, &fact)
+		}
+		facts = append(facts, fact)
+	}
+	return facts
+}
+
+// podFacts adds what the pods of a set tell. Its status is counted by another
+// controller a moment later than they change, so of the two numbers of
+// available pods the smaller one holds.
+func (s *snapshot) podFacts(set set, fact *decide.Set) {
+	var ready int32
+	var unscheduled string
+	for i := range s.pods {
+		pod := &s.pods[i]
+		if c := metav1.GetControllerOfNoCopy(pod); c == nil || c.UID != set.UID {
+			continue
+		}
+		if pod.DeletionTimestamp != nil {
+			fact.Terminating++
+			continue
+		}
+		if podReady(pod) {
+			ready++
+		}
+		if unscheduled == "" {
+			unscheduled = unschedulable(pod)
+		}
+		fact.Crash = worse(fact.Crash, crashOf(pod))
+	}
+	fact.Available = min(fact.Available, ready)
+	if fact.Obstacle = createFailure(set.ReplicaSet); fact.Obstacle == "" {
+		fact.Obstacle = unscheduled
+	}
+}
+
+// stampOf reads an object's stamp; 0 when it has none.
+func stampOf(obj metav1.Object) int64 {
+	n, err := strconv.ParseInt(obj.GetAnnotations()[v1alpha1.SeqAnnotation], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// vetoed is true for an object with the handover annotation.
+func vetoed(obj metav1.Object) bool {
+	_, ok := obj.GetAnnotations()[v1alpha1.HandoverAnnotation]
+	return ok
+}
+
+// podReady is true for a pod that takes traffic.
+func podReady(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

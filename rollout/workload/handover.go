@@ -1,0 +1,195 @@
+package workload
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/rollout/decide"
+)
+
+// beginHandOver lets the workload's controller adopt, but not roll: the
+// annotation and the end of the pause are one write.
+func (c *Client) beginHandOver(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, true)
+	if err != nil {
+		return err
+	}
+	if err := s.templateIs(effect.Revision); err != nil {
+		return err
+	}
+	if vetoed(s.target) && !s.target.Spec.Paused {
+		return nil
+	}
+	if s.target.Status.ObservedGeneration < s.target.Generation {
+		return unmet("generation %d of Deployment %q is not observed yet", s.target.Generation, s.target.Name)
+	}
+	if err := s.noTwin(effect.Revision); err != nil {
+		return err
+	}
+	if err := s.full(effect.Revision); err != nil {
+		return err
+	}
+	if err := c.checkUsersOwn(ctx, pass); err != nil {
+		return err
+	}
+	if err := c.checkNarrowed(ctx, pass, ""); err != nil {
+		return err
+	}
+	before := s.target.DeepCopy()
+	annotate(s.target, v1alpha1.HandoverAnnotation, effect.Revision)
+	s.target.Spec.Paused = false
+	return c.patch(ctx, before, s.target)
+}
+
+// full makes sure that the canary has the size of the workload, all of it
+// available.
+func (s *snapshot) full(revision string) error {
+	want := replicas(s.target.Spec.Replicas)
+	for _, fact := range s.setFacts() {
+		if fact.Owner != decide.OwnerWeir || fact.Hash != revision {
+			continue
+		}
+		if fact.Size != want || fact.Available < want {
+			return unmet("ReplicaSet %q has size %d with %d available, Deployment %q asks for %d",
+				fact.Name, fact.Size, fact.Available, s.target.Name, want)
+		}
+		return nil
+	}
+	return unmet("there is no canary of revision %q", revision)
+}
+
+// adopt gives the canary's set the labels that its Deployment gives to its own.
+// The stamp goes with Weir's label: from now on the set is not Weir's. It gets
+// no annotation of its desired size, which would make the controller scale the
+// sets in proportion.
+func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, true)
+	if err != nil {
+		return err
+	}
+	set, ok := s.named(effect.Name)
+	if ok && set.owner != decide.OwnerWeir {
+		return nil
+	}
+	if err := s.templateIs(effect.Revision); err != nil {
+		return err
+	}
+	if !vetoed(s.target) || s.target.Spec.Paused {
+		return unmet("Deployment %q is not ready to adopt: handover annotation %t, paused %t", s.target.Name, vetoed(s.target), s.target.Spec.Paused)
+	}
+	if !ok || set.hash() != effect.Revision {
+		return unmet("ReplicaSet %q is not the canary of revision %q", effect.Name, effect.Revision)
+	}
+	if err := s.full(effect.Revision); err != nil {
+		return err
+	}
+	if err := pass.fence(set); err != nil {
+		return err
+	}
+	before := set.DeepCopy()
+	set.Labels = labels.Merge(set.Spec.Template.Labels, labels.Set{HashLabel: effect.Revision})
+	delete(set.Annotations, v1alpha1.SeqAnnotation)
+	return c.patch(ctx, before, set.ReplicaSet)
+}
+
+// endHandOver takes the annotation off the workload. Where nothing was adopted,
+// since the release ended in between, the workload's controller would now roll
+// to a template that nobody has promoted: then the workload is paused again in
+// the same write.
+func (c *Client) endHandOver(ctx context.Context, pass Pass, _ decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, false)
+	if err != nil {
+		return err
+	}
+	if s.target == nil || !vetoed(s.target) {
+		return nil
+	}
+	runs := false
+	for _, set := range s.sets {
+		if set.owner == decide.OwnerNone {
+			return unmet("ReplicaSet %q is labelled for Deployment %q and not adopted yet", set.Name, s.target.Name)
+		}
+		runs = runs || set.owner == decide.OwnerTarget && set.size() > 0 && set.digest == s.digest
+	}
+	before := s.target.DeepCopy()
+	delete(s.target.Annotations, v1alpha1.HandoverAnnotation)
+	if !runs {
+		s.target.Spec.Paused = true
+	}
+	return c.patch(ctx, before, s.target)
+}
+
+// unveto takes the annotation off a set, to which the workload's controller has
+// copied it. Left there, kubectl rollout undo would bring it back.
+func (c *Client) unveto(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, false)
+	if err != nil {
+		return err
+	}
+	set, ok := s.named(effect.Name)
+	if !ok || !vetoed(set) {
+		return nil
+	}
+	if s.target != nil && vetoed(s.target) {
+		return unmet("Deployment %q still has the annotation %s and would copy it again", s.target.Name, v1alpha1.HandoverAnnotation)
+	}
+	before := set.DeepCopy()
+	delete(set.Annotations, v1alpha1.HandoverAnnotation)
+	return c.patch(ctx, before, set.ReplicaSet)
+}
+
+// deleteTwin deletes an empty set of history.
+func (c *Client) deleteTwin(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, true)
+	if err != nil {
+		return err
+	}
+	set, ok := s.named(effect.Name)
+	if !ok || set.DeletionTimestamp != nil {
+		return nil
+	}
+	if set.owner != decide.OwnerTarget || !set.empty() || s.hasPods(set) {
+		return unmet("ReplicaSet %q is not an empty one of Deployment %q", set.Name, pass.Rollout.Spec.WorkloadRef.Name)
+	}
+	return c.remove(ctx, set.ReplicaSet, metav1.DeletePropagationBackground)
+}
+
+// hasPods is true if pods of the set are there, be it on their way out.
+func (s *snapshot) hasPods(set set) bool {
+	for i := range s.pods {
+		if c := metav1.GetControllerOfNoCopy(&s.pods[i]); c != nil && c.UID == set.UID {
+			return true
+		}
+	}
+	return false
+}
+
+// zeroOldSet scales an old set of the workload to nothing, where a newer
+// template has paused the workload in the middle of its roll to the canary. The
+// workload's controller then leaves the full size to the one set that is left.
+func (c *Client) zeroOldSet(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, true)
+	if err != nil {
+		return err
+	}
+	if s.target == nil || !s.target.Spec.Paused {
+		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
+	}
+	old, ok := s.named(effect.Name)
+	if !ok || old.owner != decide.OwnerTarget || old.size() == 0 {
+		return nil
+	}
+	want := replicas(s.target.Spec.Replicas)
+	for _, fact := range s.setFacts() {
+		if fact.Owner == decide.OwnerTarget && fact.Name != old.Name && fact.Size >= want && fact.Available >= want {
+			before := old.DeepCopy()
+			none := int32(0)
+			old.Spec.Replicas = &none
+			return c.patch(ctx, before, old.ReplicaSet)
+		}
+	}
+	return unmet("no other ReplicaSet of Deployment %q has its %d pods available", s.target.Name, want)
+}

@@ -1,0 +1,243 @@
+package workload
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/rollout/decide"
+)
+
+// snapshot is a Deployment with its ReplicaSets, and on live reads its pods, as
+// one pass read them. The reads are not one transaction; compare-and-swap of
+// the writes makes up for that.
+type snapshot struct {
+	rollout *v1alpha1.Rollout
+	live    bool
+	// target is nil when there is no such Deployment.
+	target   *appsv1.Deployment
+	selector labels.Selector
+	digest   string
+	sets     []set
+	// pods of the workload's selector, whoever controls them; live only.
+	pods []corev1.Pod
+}
+
+// set is a ReplicaSet, who owns it, and the digest of its template.
+type set struct {
+	*appsv1.ReplicaSet
+	owner  decide.Owner
+	digest string
+}
+
+// hash is what tells the pods of the set from others.
+func (s set) hash() string { return s.Labels[HashLabel] }
+
+// size is spec.replicas.
+func (s set) size() int32 { return replicas(s.Spec.Replicas) }
+
+// empty is true when the set neither has pods nor will get any. A set whose
+// status lags behind its spec is not known to be empty.
+func (s set) empty() bool {
+	return s.size() == 0 && s.Status.Replicas == 0 && s.Status.ObservedGeneration >= s.Generation
+}
+
+// replicas is the number that a spec.replicas field asks for.
+func replicas(n *int32) int32 {
+	if n == nil {
+		return 1
+	}
+	return *n
+}
+
+// key names an object in the namespace of the Rollout.
+func key(rollout *v1alpha1.Rollout, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: rollout.Namespace, Name: name}
+}
+
+// readLive reads the workload from the API server. Pods are left out unless
+// they are asked for.
+func (c *Client) readLive(ctx context.Context, rollout *v1alpha1.Rollout, withPods bool) (*snapshot, error) {
+	s := &snapshot{rollout: rollout, live: true}
+	target := &appsv1.Deployment{}
+	switch err := c.live.Get(ctx, key(rollout, rollout.Spec.WorkloadRef.Name), target); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return nil, fmt.Errorf("cannot read Deployment %q: %w", rollout.Spec.WorkloadRef.Name, err)
+	default:
+		s.target = target
+	}
+	if s.target != nil {
+		selector, err := metav1.LabelSelectorAsSelector(target.Spec.Selector)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read spec.selector of Deployment %q: %w", target.Name, err)
+		}
+		s.selector = selector
+	}
+	if err := c.liveSets(ctx, s); err != nil {
+		return nil, err
+	}
+	if withPods && s.target != nil {
+		pods := &corev1.PodList{}
+		if err := c.live.List(ctx, pods, client.InNamespace(rollout.Namespace), client.MatchingLabelsSelector{Selector: s.selector}); err != nil {
+			return nil, fmt.Errorf("cannot list the pods of Deployment %q: %w", target.Name, err)
+		}
+		s.pods = pods.Items
+	}
+	return s, c.readDigests(ctx, s)
+}
+
+// liveSets lists the sets that the workload owns or may adopt, and those that
+// Weir made for the Rollout: these two have no label in common.
+func (c *Client) liveSets(ctx context.Context, s *snapshot) error {
+	selectors := []labels.Selector{labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: s.rollout.Name})}
+	if s.selector != nil {
+		selectors = append(selectors, s.selector)
+	}
+	for _, selector := range selectors {
+		list := &appsv1.ReplicaSetList{}
+		if err := c.live.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+			return fmt.Errorf("cannot list ReplicaSets of Rollout %q: %w", s.rollout.Name, err)
+		}
+		for i := range list.Items {
+			s.add(&list.Items[i])
+		}
+	}
+	s.sort()
+	return nil
+}
+
+// readCached reads the workload from the informers: without pods, and with
+// only the sets that are in the cache.
+func (c *Client) readCached(ctx context.Context, rollout *v1alpha1.Rollout) (*snapshot, error) {
+	s := &snapshot{rollout: rollout}
+	slim := &unstructured.Unstructured{}
+	slim.SetGroupVersionKind(deploymentKind)
+	switch err := c.cached.Get(ctx, key(rollout, rollout.Spec.WorkloadRef.Name), slim); {
+	case apierrors.IsNotFound(err):
+		return s, nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot read Deployment %q: %w", rollout.Spec.WorkloadRef.Name, err)
+	}
+	s.target = &appsv1.Deployment{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(slim.Object, s.target); err != nil {
+		return nil, fmt.Errorf("cannot read Deployment %q: %w", slim.GetName(), err)
+	}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(replicaSetKind)
+	if err := c.cached.List(ctx, list, client.InNamespace(rollout.Namespace), client.MatchingFields{OwnerIndex: string(slim.GetUID())}); err != nil {
+		return nil, fmt.Errorf("cannot list ReplicaSets of Rollout %q: %w", rollout.Name, err)
+	}
+	for i := range list.Items {
+		rs := &appsv1.ReplicaSet{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, rs); err != nil {
+			return nil, fmt.Errorf("cannot read ReplicaSet %q: %w", list.Items[i].GetName(), err)
+		}
+		s.add(rs)
+	}
+	s.sort()
+	return s, c.readDigests(ctx, s)
+}
+
+// add takes in a set that belongs to the workload or may come to, once.
+func (s *snapshot) add(rs *appsv1.ReplicaSet) {
+	owner, ok := s.ownerOf(rs)
+	if !ok || slices.ContainsFunc(s.sets, func(have set) bool { return have.UID == rs.UID }) {
+		return
+	}
+	s.sets = append(s.sets, set{ReplicaSet: rs, owner: owner})
+}
+
+// sort orders the sets by name.
+func (s *snapshot) sort() {
+	slices.SortFunc(s.sets, func(a, b set) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// ownerOf says to whom a set belongs, and false for one that is no business of
+// this Rollout. The owner reference tells canaries of this workload from those
+// of one that had its name before and is being collected.
+func (s *snapshot) ownerOf(rs *appsv1.ReplicaSet) (decide.Owner, bool) {
+	managed := rs.Labels[v1alpha1.ManagedLabel] == s.rollout.Name
+	controller := metav1.GetControllerOfNoCopy(rs)
+	switch {
+	case s.target == nil:
+		return decide.OwnerWeir, managed && controller == nil
+	case controller != nil:
+		return decide.OwnerTarget, controller.UID == s.target.UID
+	case managed:
+		return decide.OwnerWeir, slices.Contains(IndexOwners(rs), string(s.target.UID))
+	default:
+		return decide.OwnerNone, s.selector == nil || s.selector.Matches(labels.Set(rs.Labels))
+	}
+}
+
+// readDigests fills in the digests, from the cached copies or from memory.
+func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
+	if s.target == nil {
+		return nil
+	}
+	var err error
+	if s.digest, err = c.digestOf(ctx, s, s.target); err != nil {
+		return err
+	}
+	for i := range s.sets {
+		if s.sets[i].digest, err = c.digestOf(ctx, s, s.sets[i].ReplicaSet); err != nil {
+			return err
+		}
+	}
+	if s.known(s.digest) {
+		return nil
+	}
+	err = c.rereadDigests(ctx, s)
+	if err != nil && !s.live {
+		// What the cache says may lower, and lowering waits for nothing: not for
+		// an API server that does not answer, either.
+		return nil
+	}
+	return err
+}
+
+// rereadDigests reads the templates anew, before the workload's is taken for a
+// new one: see freshDigest.
+func (c *Client) rereadDigests(ctx context.Context, s *snapshot) error {
+	target, err := c.freshDigest(ctx, deploymentKind, s.target)
+	if err != nil {
+		return err
+	}
+	of := make(map[int]string, len(s.sets))
+	for i, set := range s.sets {
+		if set.size() > 0 || s.recorded(set.hash()) {
+			if of[i], err = c.freshDigest(ctx, replicaSetKind, set.ReplicaSet); err != nil {
+				return err
+			}
+		}
+	}
+	s.digest = target
+	for i, digest := range of {
+		s.sets[i].digest = digest
+	}
+	return nil
+}
+
+// digestOf gives the digest of one object of the snapshot.
+func (c *Client) digestOf(ctx context.Context, s *snapshot, obj client.Object) (string, error) {
+	if d, ok := obj.GetAnnotations()[digestAnnotation]; ok && !s.live {
+		return d, nil
+	}
+	kind := replicaSetKind
+	if _, ok := obj.(*appsv1.Deployment); ok {
+		kind = deploymentKind
+	}
+	return c.digest(ctx, kind, obj)
+}
