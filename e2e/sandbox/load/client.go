@@ -45,11 +45,21 @@ func newClient(cfg Config) (*client, error) {
 		}
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))
 	}
+	dial := dialer.DialContext
+	if cfg.Pick != nil {
+		dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			address, err := cfg.Pick()
+			if err != nil {
+				return nil, err
+			}
+			return dialer.DialContext(ctx, network, address)
+		}
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(cfg.Protocol == HTTP)
 	protocols.SetUnencryptedHTTP2(cfg.Protocol == GRPC)
 	return &client{cfg: cfg, transport: &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         dial,
 		Protocols:           protocols,
 		DisableKeepAlives:   cfg.NewConnections,
 		DisableCompression:  true,

@@ -21,11 +21,12 @@ import (
 // options are the flags of the command.
 type options struct {
 	Config
-	headers   []string
-	keepAlive bool
-	out       string
-	control   string
-	json      bool
+	headers               []string
+	keepAlive             bool
+	endpoints, kubeconfig string
+	out                   string
+	control               string
+	json                  bool
 }
 
 // Command returns the `load` command.
@@ -58,6 +59,8 @@ line for each 100 ms with every response; the summary says how many there were b
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of poisson arrivals")
 	f.DurationVar(&o.Timeout, "timeout", DefaultTimeout, "time that one request has")
 	f.IntVar(&o.MaxInFlight, "max-in-flight", DefaultMaxInFlight, "most requests unanswered at once; more are counted as unsent")
+	f.StringVar(&o.endpoints, "endpoints", "", "NAMESPACE/NAME of a Service whose ready endpoints are connected to, in place of the target's address")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "for --endpoints")
 	f.StringVar(&o.out, "out", "", "file for the log; - is standard output (default no log)")
 	f.StringVar(&o.control, "control", "", "address to answer GET /snapshot and POST /stop at: HOST:PORT or unix:///PATH")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON")
@@ -69,6 +72,13 @@ func (o *options) run(ctx context.Context, out io.Writer) (err error) {
 	cfg, err := o.config()
 	if err != nil {
 		return err
+	}
+	if o.endpoints != "" {
+		e, err := watchEndpoints(ctx, o.kubeconfig, o.endpoints)
+		if err != nil {
+			return err
+		}
+		cfg.Pick = e.pick
 	}
 	log, err := openLog(o.out, out)
 	if err != nil {

@@ -70,6 +70,8 @@ type Config struct {
 	// NewConnections opens a connection for every request, as callers do that
 	// come once. Otherwise connections are kept and used again.
 	NewConnections bool
+	// Pick chooses the address of each new connection. Nil means the target's.
+	Pick func() (address string, err error)
 }
 
 // withDefaults returns the configuration with nothing left unset, or an error

@@ -1,0 +1,99 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/sandbox/load"
+)
+
+// coveredTimeout bounds the wait for a load's log to reach the present.
+const coveredTimeout = 10 * time.Second
+
+// Load is one that runs, with its log.
+type Load struct {
+	shop *Shop
+	name string
+	log  *load.Log
+}
+
+// LoadThroughGateway sends requests to the shop's host at the gateway.
+func (s *Shop) LoadThroughGateway(ctx context.Context, rate int) (*Load, error) {
+	return s.startLoad(ctx, "gateway", rate, "--target", gatewayURL+"/", "--host", s.Host(), "--bind", "10.244.250.1")
+}
+
+// LoadBesideRoute sends requests straight to the shop's Service: through
+// kube-proxy where it runs, else straight over the Service's endpoints.
+func (s *Shop) LoadBesideRoute(ctx context.Context, rate int) (*Load, error) {
+	flags := []string{"--bind", "10.244.250.2", "--keepalive=false"}
+	if s.KubeProxy {
+		address, err := s.clusterIP(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return s.startLoad(ctx, "service", rate, append(flags, "--target", "http://"+address+"/")...)
+	}
+	return s.startLoad(ctx, "service", rate, append(flags, "--target", "http://"+Name+"."+s.Namespace+"/",
+		"--endpoints", s.Namespace+"/"+Name, "--kubeconfig", filepath.Join(s.Dir, "kubeconfigs", "admin.yaml"))...)
+}
+
+func (s *Shop) startLoad(ctx context.Context, via string, rate int, flags ...string) (*Load, error) {
+	binary, err := harness.Binary("sandbox")
+	if err != nil {
+		return nil, err
+	}
+	l := &Load{shop: s, name: "load-" + s.Namespace + "-" + via}
+	path := filepath.Join(s.dir, l.name+".log")
+	args := append([]string{"start", l.name, "--", binary, "load", "--name", l.name, "--rate", strconv.Itoa(rate), "--out", path}, flags...)
+	if _, err := s.Run(ctx, args...); err != nil {
+		return nil, fmt.Errorf("cannot start load %s: %w", l.name, err)
+	}
+	for range 100 { // the process needs a moment to write the log's header
+		if l.log, err = load.Open(path); err == nil {
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil, fmt.Errorf("cannot read the log of load %s: %w", l.name, err)
+}
+
+// Log gives all responses up to now.
+func (l *Load) Log(ctx context.Context) (*load.Log, error) {
+	ctx, cancel := context.WithTimeout(ctx, coveredTimeout)
+	defer cancel()
+	if err := l.log.WaitCovered(ctx, time.Now()); err != nil {
+		return nil, fmt.Errorf("cannot read the log of load %s: %w", l.name, err)
+	}
+	return l.log, nil
+}
+
+// Stop ends the load and gives its whole log.
+func (l *Load) Stop(ctx context.Context) (*load.Log, error) {
+	if _, err := l.shop.Run(ctx, "stop", l.name); err != nil {
+		return nil, fmt.Errorf("cannot stop load %s: %w", l.name, err)
+	}
+	if err := l.log.Refresh(); err != nil {
+		return nil, fmt.Errorf("cannot read the log of load %s: %w", l.name, err)
+	}
+	return l.log, nil
+}
+
+// clusterIP is the address of the shop's Service.
+func (s *Shop) clusterIP(ctx context.Context) (string, error) {
+	var service corev1.Service
+	if err := s.Admin.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: Name}, &service); err != nil {
+		return "", fmt.Errorf("cannot read the Service: %w", err)
+	}
+	return service.Spec.ClusterIP, nil
+}

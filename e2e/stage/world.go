@@ -1,0 +1,165 @@
+// Package stage sets the scene for suites, the demo and the benchmark: a
+// sandbox with Weir's chart installed and its controller running, and shops in
+// it, each a Deployment of real processes behind a Service and a route, with
+// load and a Rollout.
+package stage
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/chart"
+	"github.com/weir-dev/weir/e2e/harness"
+)
+
+const (
+	// ControllerName is the supervised process that is the first controller.
+	ControllerName = "weir"
+	// controllerIP is where its metrics and health are, inside the sandbox.
+	controllerIP = "10.0.0.4"
+	// prometheusURL and gatewayURL are inside the sandbox, too.
+	prometheusURL = "http://10.0.0.2:9090"
+	gatewayURL    = "http://10.0.0.3"
+	// drainDelay is capacity.scaleDownDelay of the shops: long enough for the
+	// gateway to have taken the endpoints away, short enough for a suite.
+	drainDelay = "2s"
+)
+
+// World is a sandbox with Weir in it.
+type World struct {
+	*harness.Sandbox
+	// Admin may do everything; GitOps is a developer's robot.
+	Admin, GitOps client.WithWatch
+	// dir holds the logs of loads.
+	dir string
+}
+
+// Options say what Weir is like in a world.
+type Options struct {
+	// ControllerArgs are further flags of the controller.
+	ControllerArgs []string
+	// WithoutController leaves starting it to the caller.
+	WithoutController bool
+}
+
+// Scheme knows every kind that the suites use.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, appsv1.AddToScheme, rbacv1.AddToScheme, discoveryv1.AddToScheme, policyv1.AddToScheme,
+		autoscalingv2.AddToScheme, authorizationv1.AddToScheme, gatewayv1.Install, v1alpha1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			panic(err) // a kind registered twice: wrong at build time
+		}
+	}
+	return scheme
+}
+
+// NewWorld installs the chart into a sandbox and starts the controller there.
+func NewWorld(ctx context.Context, s *harness.Sandbox, opts Options) (*World, error) {
+	w := &World{Sandbox: s, dir: filepath.Join(s.Dir, "loads")}
+	if err := os.MkdirAll(w.dir, 0o750); err != nil {
+		return nil, fmt.Errorf("cannot make a folder for logs: %w", err)
+	}
+	for user, c := range map[harness.User]*client.WithWatch{harness.Admin: &w.Admin, harness.GitOps: &w.GitOps} {
+		watcher, err := w.client(user)
+		if err != nil {
+			return nil, err
+		}
+		*c = watcher
+	}
+	if err := chart.Install(ctx, w.Admin, chart.InstallOptions{WithoutController: true}); err != nil {
+		return nil, fmt.Errorf("cannot install the chart: %w", err)
+	}
+	if err := w.createMetricSource(ctx); err != nil {
+		return nil, err
+	}
+	if opts.WithoutController {
+		return w, nil
+	}
+	return w, w.StartController(ctx, ControllerName, opts.ControllerArgs...)
+}
+
+// client is a user's client that can watch.
+func (w *World) client(user harness.User) (client.WithWatch, error) {
+	config, err := w.Config(user)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: Scheme()})
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a client for %s: %w", user, err)
+	}
+	return c, nil
+}
+
+// createMetricSource names the sandbox's Prometheus as the default source.
+func (w *World) createMetricSource(ctx context.Context) error {
+	source := &v1alpha1.MetricSource{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        "prometheus",
+			Annotations: map[string]string{v1alpha1.DefaultMetricSourceAnnotation: "true"},
+		},
+		Spec: v1alpha1.MetricSourceSpec{
+			Type: "Prometheus",
+			Prometheus: &v1alpha1.PrometheusSource{
+				URL: prometheusURL,
+				RequestsByService: &v1alpha1.ServiceRequests{
+					Total: "sandbox_gateway_requests_total", ServiceLabel: "service", NamespaceLabel: "namespace",
+				},
+			},
+		},
+	}
+	if err := w.Admin.Create(ctx, source); err != nil {
+		return fmt.Errorf("cannot create the MetricSource: %w", err)
+	}
+	return nil
+}
+
+// StartController starts a controller as a supervised process of the given name
+// and does not wait for it: suites wait for what it does.
+func (w *World) StartController(ctx context.Context, name string, args ...string) error {
+	binary, err := harness.Binary("weir")
+	if err != nil {
+		return err
+	}
+	command := append([]string{
+		"start", name, "--", binary, "controller",
+		"--kubeconfig", filepath.Join(w.Dir, "kubeconfigs", "weir.yaml"),
+		"--leader-election-namespace", chart.Namespace,
+		"--metrics-bind-address", controllerIP + ":8080",
+		"--health-probe-bind-address", controllerIP + ":8081",
+	}, args...)
+	if _, err := w.Run(ctx, command...); err != nil {
+		return fmt.Errorf("cannot start the controller: %w", err)
+	}
+	return nil
+}
+
+// ControllerLog is what a controller has printed.
+func (w *World) ControllerLog(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	out, err := w.Run(ctx, "logs", ControllerName)
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
