@@ -14,9 +14,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // User is somebody whom the sandbox's API server knows.
@@ -103,15 +105,14 @@ func (s *Sandbox) Client(u User, options client.Options) (client.Client, error) 
 // Kubectl runs the real kubectl as a user, with stdin as its input, and returns
 // what it printed: on stderr it prints warnings, too. An error holds stderr.
 func (s *Sandbox) Kubectl(ctx context.Context, u User, stdin string, args ...string) (stdout, stderr string, err error) {
-	args = append([]string{"--name", s.Name, "kubectl", "--kubeconfig", s.Kubeconfig(u)}, args...)
-	cmd, err := command(ctx, args...)
+	cmd, err := command(ctx, "sandbox-controlplane", append([]string{"kubectl", "--kubeconfig", s.Kubeconfig(u)}, args...)...)
 	if err != nil {
 		return "", "", err
 	}
 	var out, warnings bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &warnings
 	if err := cmd.Run(); err != nil {
-		return out.String(), warnings.String(), fmt.Errorf("cannot run kubectl %s: %w: %s", strings.Join(args[4:], " "), err, warnings.String())
+		return out.String(), warnings.String(), fmt.Errorf("cannot run kubectl %s: %w: %s", strings.Join(args, " "), err, warnings.String())
 	}
 	return out.String(), warnings.String(), nil
 }
@@ -124,7 +125,7 @@ func (s *Sandbox) Run(ctx context.Context, args ...string) (string, error) {
 }
 
 func (s *Sandbox) run(ctx context.Context, args ...string) ([]byte, error) {
-	cmd, err := command(ctx, append([]string{"--name", s.Name}, args...)...)
+	cmd, err := command(ctx, "sandbox", append([]string{"--name", s.Name}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -137,19 +138,20 @@ func (s *Sandbox) run(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// command runs the sandbox's binary: that of WEIR_SANDBOX, or the one that
-// `make sandbox` built.
-func command(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	path := os.Getenv("WEIR_SANDBOX")
-	if path == "" {
+// command prepares one of the sandbox's binaries. They lie beside each other:
+// where WEIR_SANDBOX names the sandbox, or where `make sandbox` builds them.
+func command(ctx context.Context, binary string, args ...string) (*exec.Cmd, error) {
+	dir := filepath.Dir(os.Getenv("WEIR_SANDBOX"))
+	if os.Getenv("WEIR_SANDBOX") == "" {
 		cache := os.Getenv("WEIR_CACHE")
 		if cache == "" {
 			cache = filepath.Join(os.Getenv("HOME"), ".cache", "weir")
 		}
-		path = filepath.Join(cache, "bin", "sandbox")
+		dir = filepath.Join(cache, "bin")
 	}
+	path := filepath.Join(dir, binary)
 	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("cannot find the sandbox: %w: build it with `make sandbox`, or name it in WEIR_SANDBOX", err)
+		return nil, fmt.Errorf("cannot find the sandbox: %w: build it with `make sandbox`, or name its binary in WEIR_SANDBOX", err)
 	}
 	return exec.CommandContext(ctx, path, args...), nil
 }
@@ -158,6 +160,8 @@ func command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 // tests, and ends it. A sandbox that does not start fails the suite.
 func Main(m *testing.M, name string, flags []string, prepare func(context.Context, *Sandbox) error) (code int) {
 	ctx := context.Background()
+	// What clients log is of no use to a test; unset, it would be complained of.
+	log.SetLogger(logr.Discard())
 	s, err := Up(ctx, name, flags...)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
