@@ -24,6 +24,8 @@ func New(parts ...*cobra.Command) *cobra.Command {
 			"nothing else can see. It needs Linux and no daemon, no image, no root.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		// So that --name works before `kubectl`, which takes all flags after it.
+		TraverseChildren: true,
 	}
 	cmd.PersistentFlags().StringVar(&r.name, "name", "weir", "Name of the sandbox. Several can be up at a time.")
 	cmd.AddCommand(

@@ -35,12 +35,8 @@ type bringUp struct {
 // starts first and loads while others are waited for.
 func (b *bringUp) run(ctx context.Context) error {
 	c, opts := b.components, b.components.opts
-	// The API server waits for etcd itself; Prometheus retries.
-	first := []control.Process{c.etcd(), c.apiServer()}
-	if !opts.NoPrometheus {
-		first = append(first, c.prometheus())
-	}
-	if err := b.start(ctx, first...); err != nil {
+	// The API server waits for etcd itself.
+	if err := b.start(ctx, c.etcd(), c.apiServer()); err != nil {
 		return err
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", b.info.Kubeconfig)
@@ -110,17 +106,22 @@ func (b *bringUp) startProxy(ctx context.Context) error {
 	return b.start(ctx, b.components.kubeProxy())
 }
 
-// install creates the objects every sandbox has, and starts the gateway once
-// its kinds exist.
+// install creates the objects every sandbox has. It starts Prometheus once it
+// may read pods, and the gateway once its kinds exist.
 func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("cannot make a client: %w", err)
 	}
-	if err := createFiles(ctx, client, crdFS, "crds/*.yaml"); err != nil {
+	if err := createFiles(ctx, client, manifestFS, "manifests/base.yaml"); err != nil {
 		return err
 	}
-	if err := createFiles(ctx, client, manifestFS, "manifests/base.yaml"); err != nil {
+	if !b.components.opts.NoPrometheus {
+		if err := b.start(ctx, b.components.prometheus()); err != nil {
+			return err
+		}
+	}
+	if err := createFiles(ctx, client, crdFS, "crds/*.yaml"); err != nil {
 		return err
 	}
 	if b.components.opts.NoGateway {

@@ -1,13 +1,14 @@
 package kubelet
 
 import (
-	"context"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -37,11 +38,21 @@ func Command() *cobra.Command {
 				return fmt.Errorf("cannot read --kubeconfig: %w", err)
 			}
 			config.QPS = -1 // the API server's own limits are enough
+			config.ContentType = runtime.ContentTypeProtobuf
+			config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 			client, err := kubernetes.NewForConfig(config)
 			if err != nil {
 				return fmt.Errorf("cannot make a client: %w", err)
 			}
-			return run(ctx, client, nodes)
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("cannot find own binary: %w", err)
+			}
+			k := newKubelet(client, nodes, programs{sandbox: self, images: images}, dir)
+			g, ctx := errgroup.WithContext(ctx)
+			g.Go(func() error { return k.run(ctx) })
+			g.Go(func() error { return k.serveLogs(ctx) })
+			return g.Wait()
 		},
 	}
 	f := cmd.Flags()
@@ -51,17 +62,4 @@ func Command() *cobra.Command {
 	f.IntVar(&bulk, "bulk-nodes", 0, "Nodes whose pods only pretend to run.")
 	f.StringToStringVar(&images, "image", nil, "Program that runs an image, as NAME=PATH.")
 	return cmd
-}
-
-func run(ctx context.Context, client kubernetes.Interface, nodes []node) error {
-	g, groupCtx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for _, n := range nodes {
-		g.Go(func() error { return n.register(groupCtx, client) })
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
 }
