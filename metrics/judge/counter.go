@@ -1,0 +1,133 @@
+package judge
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// Sample is one raw value of a counter.
+type Sample struct {
+	Time  time.Time
+	Value float64
+}
+
+// Increase is how much a counter grew since its sample before, at the time of
+// the sample that shows it.
+type Increase struct {
+	Time  time.Time
+	Count float64
+}
+
+// Origin is where a counter began, which its samples alone do not say.
+type Origin int
+
+const (
+	// Unknown: the counter may have counted long before its first sample. That
+	// one is where counting begins, and shows no events itself.
+	Unknown Origin = iota
+	// Zero: the counter did not exist at the start, or its pod did not. What its
+	// first sample shows happened since.
+	Zero
+)
+
+// Increases of one counter after start. The newest sample at or before start is
+// where counting begins; without one, origin says what the first sample means.
+//
+// Samples may come in any order and more than once. Values that no counter can
+// have (negative, infinite, not a number) are left out. Of several values at
+// one time the largest counts, as counters only grow.
+func Increases(samples []Sample, start time.Time, origin Origin) []Increase {
+	samples = clean(samples)
+	last, known := 0.0, origin == Zero
+	var increases []Increase
+	for _, s := range samples {
+		if s.Time.After(start) && known {
+			// A counter that fell was reset: all it shows is new.
+			grown := s.Value
+			if s.Value >= last {
+				grown -= last
+			}
+			if grown > 0 {
+				increases = append(increases, Increase{Time: s.Time, Count: grown})
+			}
+		}
+		last, known = s.Value, true
+	}
+	return increases
+}
+
+// clean gives the usable samples in order of time, one for each time.
+func clean(samples []Sample) []Sample {
+	usable := make([]Sample, 0, len(samples))
+	for _, s := range samples {
+		if s.Value >= 0 && !math.IsInf(s.Value, 1) {
+			usable = append(usable, s)
+		}
+	}
+	slices.SortFunc(usable, func(a, b Sample) int {
+		// The largest of one time comes first and is the one that Compact keeps.
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(b.Value, a.Value))
+	})
+	return slices.CompactFunc(usable, func(a, b Sample) bool { return a.Time.Equal(b.Time) })
+}
+
+// WindowStep is the length of the windows into which events are counted. It is
+// fixed, so that every look, at whatever time, counts in the same windows.
+const WindowStep = 5 * time.Second
+
+// Window counts the events of WindowStep up to End.
+type Window struct {
+	End        time.Time
+	Bad, Total float64
+}
+
+// Windows are the counts of one version since Start, in order of time. Windows
+// without events are left out.
+type Windows struct {
+	Start   time.Time
+	Windows []Window
+}
+
+// Count adds up increases of bad and of all events, of any number of counters,
+// in windows since start.
+func Count(start time.Time, bad, total []Increase) Windows {
+	counts := map[int64]*Window{}
+	at := func(t time.Time) *Window {
+		// The k-th window ends at start + k steps and holds that moment.
+		k := int64((t.Sub(start) + WindowStep - 1) / WindowStep)
+		w, ok := counts[k]
+		if !ok {
+			w = &Window{End: start.Add(time.Duration(k) * WindowStep)}
+			counts[k] = w
+		}
+		return w
+	}
+	for _, i := range bad {
+		at(i.Time).Bad += i.Count
+	}
+	for _, i := range total {
+		at(i.Time).Total += i.Count
+	}
+	windows := Windows{Start: start, Windows: make([]Window, 0, len(counts))}
+	for _, w := range counts {
+		windows.Windows = append(windows.Windows, *w)
+	}
+	slices.SortFunc(windows.Windows, func(a, b Window) int { return a.End.Compare(b.End) })
+	return windows
+}
+
+// number of a window: the first is 1.
+func (w Windows) number(window Window) int64 { return int64(window.End.Sub(w.Start) / WindowStep) }
+
+// Since adds up the counts of the windows that end after a time.
+func (w Windows) Since(since time.Time) (bad, total float64) {
+	for _, window := range w.Windows {
+		if window.End.After(since) {
+			bad += window.Bad
+			total += window.Total
+		}
+	}
+	return bad, total
+}
