@@ -1,0 +1,195 @@
+package workload
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/rollout/decide"
+)
+
+func TestHandOver(t *testing.T) {
+	v2 := revisionOf(podTemplate("v2"))
+	adopting := rollout(func(r *v1alpha1.Rollout) { r.Status.Release.Stage = v1alpha1.StageAdopting })
+	begin := decide.Effect{Kind: decide.EffectBeginHandOver, Revision: v2}
+	adopt := decide.Effect{Kind: decide.EffectAdopt, Name: "web-" + v2, Revision: v2}
+	end := decide.Effect{Kind: decide.EffectEndHandOver}
+	unveto := decide.Effect{Kind: decide.EffectUnveto, Name: "web-" + v2}
+	open := func(d *appsv1.Deployment) {
+		d.Spec.Paused = false
+		d.Annotations = map[string]string{v1alpha1.HandoverAnnotation: v2}
+	}
+	annotated := func(rs *appsv1.ReplicaSet) { rs.Annotations = map[string]string{v1alpha1.HandoverAnnotation: v2} }
+	world := func(d *appsv1.Deployment, sets ...*appsv1.ReplicaSet) []client.Object {
+		objs := []client.Object{d, service(), slice("web", "")}
+		for _, rs := range sets {
+			objs = append(append(objs, rs), podsOf(rs, int(*rs.Spec.Replicas))...)
+		}
+		return objs
+	}
+	full, stable := canarySet(4), owned(stableHash, "v1", 4)
+	labelled := canarySet(4, func(rs *appsv1.ReplicaSet) { rs.Labels = map[string]string{"app": "web", HashLabel: v2} })
+	openPatch := `{"metadata":{"annotations":{"weir.dev/handover":"` + v2 + `"},"resourceVersion":"999"},"spec":{"paused":null}}`
+	cases := map[string]effectCase{
+		"Begin": {
+			reason: "Annotation and unpause are one write.",
+			objs:   world(deployment(), stable, full), routes: &usersOwn, effect: begin,
+			want: []string{"patch web " + openPatch},
+		},
+		"BeginAgain": {
+			reason: "What a crash has left begun is not written again.",
+			objs:   world(deployment(open), stable, full), routes: &usersOwn, effect: begin,
+		},
+		"BeginTooSmall": {
+			reason: "The workload was scaled up since: the canary is not full.",
+			objs:   world(deployment(), stable, canarySet(3)), routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"BeginNotReady": {
+			reason: "A pod of the canary is not ready.",
+			objs: append(world(deployment(), stable), append(podsOf(full, 4, func(p *corev1.Pod) {
+				if p.Name == full.Name+"-0" {
+					p.Status.Conditions = nil
+				}
+			}), full)...),
+			routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"BeginNotObserved": {
+			reason: "The workload's controller has not seen the newest size yet.",
+			objs:   world(deployment(func(d *appsv1.Deployment) { d.Generation = 4 }), stable, full),
+			routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"BeginTwin": {
+			reason: "An equal set of the workload's would be preferred to the canary.",
+			objs:   world(deployment(), stable, full, owned("6b5c4d8f9", "v2", 0)), routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"BeginSplit": {
+			reason: "The routes still split: what the workload does next would not be followed by traffic.",
+			objs:   world(deployment(), stable, full), routes: &split, effect: begin, err: ErrPrecondition,
+		},
+		"BeginNarrow": {
+			reason: "A narrowed Service would lose its pods with the stable set.",
+			objs:   append([]client.Object{deployment(), stable, full, service(pinned(stableHash)), slice("web", stableHash)}, append(podsOf(stable, 4), podsOf(full, 4)...)...),
+			routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"BeginNotWideYet": {
+			reason: "The endpoint controller has not acted on the widening yet.",
+			objs:   append([]client.Object{deployment(), stable, full, service(), slice("web", stableHash)}, append(podsOf(stable, 4), podsOf(full, 4)...)...),
+			routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"BeginNewTemplate": {
+			reason: "A newer template is not handed over to.",
+			objs:   world(deployment(func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v3") }), stable, full),
+			routes: &usersOwn, effect: begin, err: ErrPrecondition,
+		},
+		"Adopt": {
+			reason: "The set gets the labels of the workload's own, and loses Weir's.",
+			objs:   world(deployment(open), stable, full), effect: adopt,
+			want: []string{`patch web-` + v2 + ` {"metadata":{"annotations":null,"labels":{"app":"web","weir.dev/managed-by":null},"resourceVersion":"999"}}`},
+		},
+		"AdoptLabelled": {
+			reason: "A set that waits for its adoption is left to it.",
+			objs:   world(deployment(open), stable, labelled), effect: adopt,
+		},
+		"AdoptAdopted": {
+			reason: "A set that is adopted is left alone.",
+			objs:   world(deployment(open), stable, owned(v2, "v2", 4)), effect: adopt,
+		},
+		"AdoptPaused": {
+			reason: "A paused workload would scale the adopted set in proportion.",
+			objs:   world(deployment(open, func(d *appsv1.Deployment) { d.Spec.Paused = true }), stable, full), effect: adopt, err: ErrPrecondition,
+		},
+		"AdoptWithoutVeto": {
+			reason: "Without the veto the workload may have made a set of its own.",
+			objs:   world(deployment(func(d *appsv1.Deployment) { d.Spec.Paused = false }), stable, full), effect: adopt, err: ErrPrecondition,
+		},
+		"AdoptNewTemplate": {
+			reason: "A set that is not the template's would be scaled away.",
+			objs:   world(deployment(open, func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v3") }), stable, full), effect: adopt, err: ErrPrecondition,
+		},
+		"AdoptScaled": {
+			reason: "The autoscaler was faster: the canary follows first.",
+			objs: world(deployment(open, func(d *appsv1.Deployment) {
+				n := int32(6)
+				d.Spec.Replicas = &n
+			}), stable, full),
+			effect: adopt, err: ErrPrecondition,
+		},
+		"End": {
+			reason: "The set is adopted: the workload may make sets again.",
+			objs:   world(deployment(open), stable, owned(v2, "v2", 4)), effect: end,
+			want: []string{`patch web {"metadata":{"annotations":null,"resourceVersion":"999"}}`},
+		},
+		"EndDone": {
+			reason: "An annotation that is gone is not written.",
+			objs:   world(deployment(), stable), effect: end,
+		},
+		"EndTooEarly": {
+			reason: "Before the adoption the workload's controller would make a set of its own.",
+			objs:   world(deployment(open), stable, labelled), effect: end, err: ErrPrecondition,
+		},
+		"EndNothingAdopted": {
+			reason: "A release that ends between the writes leaves the workload held, not rolling.",
+			objs:   world(deployment(open), stable, full), effect: end,
+			want: []string{`patch web {"metadata":{"annotations":null,"resourceVersion":"999"},"spec":{"paused":true}}`},
+		},
+		"EndReverted": {
+			reason: "A workload that is back at stable needs no hold.",
+			objs:   world(deployment(open, func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v1") }), stable, full), effect: end,
+			want: []string{`patch web {"metadata":{"annotations":null,"resourceVersion":"999"}}`},
+		},
+		"Unveto": {
+			reason: "The copy of the annotation goes, or an undo would bring it back.",
+			objs:   world(deployment(), owned(v2, "v2", 4, annotated)), effect: unveto,
+			want: []string{`patch web-` + v2 + ` {"metadata":{"annotations":null,"resourceVersion":"999"}}`},
+		},
+		"UnvetoTooEarly": {
+			reason: "While the workload has it, it would be copied again.",
+			objs:   world(deployment(open), owned(v2, "v2", 4, annotated)), effect: unveto, err: ErrPrecondition,
+		},
+		"UnvetoDone": {
+			reason: "A set without it is not written.",
+			objs:   world(deployment(), owned(v2, "v2", 4)), effect: unveto,
+		},
+	}
+	for name, tc := range cases {
+		tc.rollout = adopting.DeepCopy()
+		t.Run(name, tc.run)
+	}
+}
+
+func TestZeroOldSet(t *testing.T) {
+	v2 := revisionOf(podTemplate("v2"))
+	zeroOld := decide.Effect{Kind: decide.EffectZeroOldSet, Name: "web-" + stableHash}
+	world := func(d *appsv1.Deployment, old, adopted *appsv1.ReplicaSet) []client.Object {
+		objs := []client.Object{d, old, adopted}
+		return append(append(objs, podsOf(old, int(*old.Spec.Replicas))...), podsOf(adopted, int(*adopted.Spec.Replicas))...)
+	}
+	v3 := func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v3") }
+	cases := map[string]effectCase{
+		"Zero": {
+			reason: "The old set goes where the adopted one is full.",
+			objs:   world(deployment(v3), owned(stableHash, "v1", 1), owned(v2, "v2", 4)), effect: zeroOld,
+			want: []string{`patch web-7d9f8c5b4 {"metadata":{"resourceVersion":"999"},"spec":{"replicas":0}}`},
+		},
+		"NotFull": {
+			reason: "Pods of the old set stay while the other one is not full.",
+			objs:   world(deployment(v3), owned(stableHash, "v1", 2), owned(v2, "v2", 3)), effect: zeroOld, err: ErrPrecondition,
+		},
+		"NotPaused": {
+			reason: "A workload that rolls zeroes its old sets itself.",
+			objs: world(deployment(func(d *appsv1.Deployment) { d.Spec.Paused = false }),
+				owned(stableHash, "v1", 1), owned(v2, "v2", 4)),
+			effect: zeroOld, err: ErrPrecondition,
+		},
+		"Zeroed": {
+			reason: "A set that is empty is not written.",
+			objs:   world(deployment(v3), owned(stableHash, "v1", 0), owned(v2, "v2", 4)), effect: zeroOld,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, tc.run)
+	}
+}
