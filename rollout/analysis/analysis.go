@@ -65,7 +65,7 @@ type Runner struct {
 	changed   func(rollout types.NamespacedName)
 
 	mutex    sync.Mutex
-	ctx      context.Context //nolint:containedctx // The life of the process, which is given to Start.
+	ctx      context.Context
 	followed map[types.NamespacedName]*followed
 }
 
@@ -225,7 +225,7 @@ func (r *Runner) safely(ctx context.Context, request metrics.Request) (verdict m
 			verdict, err = metrics.Verdict{}, fmt.Errorf("cannot evaluate the analysis: panic: %v", p)
 		}
 	}()
-	return r.evaluator.Evaluate(ctx, request) //nolint:wrapcheck // The evaluator says what it could not do.
+	return r.evaluator.Evaluate(ctx, request)
 }
 
 // keep stores a verdict and tells whether it differs from the last one in what

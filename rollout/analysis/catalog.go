@@ -101,11 +101,11 @@ func (c *Catalog) read(ctx context.Context, namespace string, ref v1alpha1.Templ
 	if kind(ref) == kindClusterTemplate {
 		t := &v1alpha1.ClusterAnalysisTemplate{}
 		err := c.reader.Get(ctx, client.ObjectKey{Name: ref.Name}, t)
-		return t, &t.Spec, err //nolint:wrapcheck // template says what could not be read.
+		return t, &t.Spec, err
 	}
 	t := &v1alpha1.AnalysisTemplate{}
 	err := c.reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, t)
-	return t, &t.Spec, err //nolint:wrapcheck // As above.
+	return t, &t.Spec, err
 }
 
 // parsed checks one generation of a template once.
