@@ -32,9 +32,9 @@ const (
 	// hold policy writes it and lets nobody else do so; without the policy it is
 	// absent.
 	ChangedByAnnotation = "weir.dev/changed-by"
-	// ResumeRefusedAnnotation, on a workload, is the user whose last write tried
-	// to un-pause it. The hold policy writes it, and takes it off in the next
-	// write.
+	// ResumeRefusedAnnotation, on a workload, is the user who last tried to
+	// un-pause it. The hold policy writes it, and takes it off when Weir
+	// un-pauses.
 	ResumeRefusedAnnotation = "weir.dev/resume-refused"
 	// ChangeRefAnnotation, on a workload, names the change, such as a commit.
 	ChangeRefAnnotation = "weir.dev/change-ref"

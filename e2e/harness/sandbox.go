@@ -138,20 +138,11 @@ func (s *Sandbox) run(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// command prepares one of the sandbox's binaries. They lie beside each other:
-// where WEIR_SANDBOX names the sandbox, or where `make sandbox` builds them.
+// command prepares one of the sandbox's binaries.
 func command(ctx context.Context, binary string, args ...string) (*exec.Cmd, error) {
-	dir := filepath.Dir(os.Getenv("WEIR_SANDBOX"))
-	if os.Getenv("WEIR_SANDBOX") == "" {
-		cache := os.Getenv("WEIR_CACHE")
-		if cache == "" {
-			cache = filepath.Join(os.Getenv("HOME"), ".cache", "weir")
-		}
-		dir = filepath.Join(cache, "bin")
-	}
-	path := filepath.Join(dir, binary)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("cannot find the sandbox: %w: build it with `make sandbox`, or name its binary in WEIR_SANDBOX", err)
+	path, err := Binary(binary)
+	if err != nil {
+		return nil, err
 	}
 	return exec.CommandContext(ctx, path, args...), nil
 }
