@@ -24,6 +24,9 @@ import (
 // Name is the name of every object of a shop; its namespace tells it apart.
 const Name = "shop"
 
+// defaultReplicas of a shop's Deployment.
+const defaultReplicas = 4
+
 // Shop is an application in a namespace of its own.
 type Shop struct {
 	*World
@@ -32,7 +35,7 @@ type Shop struct {
 
 // ShopOptions say what a shop is like.
 type ShopOptions struct {
-	// Replicas of the Deployment; 0 means 4.
+	// Replicas of the Deployment; 0 means defaultReplicas.
 	Replicas int32
 	// Native leaves the route out.
 	Native bool
@@ -42,26 +45,38 @@ type ShopOptions struct {
 	Deployment func(*appsv1.Deployment)
 }
 
+// NewNamespace makes a shop's namespace, with nothing in it.
+func (w *World) NewNamespace(ctx context.Context, namespace string) (*Shop, error) {
+	if err := w.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		return nil, fmt.Errorf("cannot create namespace %s: %w", namespace, err)
+	}
+	return &Shop{World: w, Namespace: namespace}, nil
+}
+
 // NewShop opens a shop at version v1 and waits until it serves.
 func (w *World) NewShop(ctx context.Context, namespace string, opts ShopOptions) (*Shop, error) {
-	s := &Shop{World: w, Namespace: namespace}
+	s, err := w.NewNamespace(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.CreateShop(ctx, opts)
+}
+
+// CreateShop opens a shop in a namespace that is there.
+func (s *Shop) CreateShop(ctx context.Context, opts ShopOptions) error {
 	if opts.Replicas == 0 {
-		opts.Replicas = 4
+		opts.Replicas = defaultReplicas
 	}
-	objects := []client.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-		s.service(),
-		s.deployment(opts),
-	}
+	objects := []client.Object{s.service(), s.deployment(opts)}
 	if !opts.Native {
 		objects = append(objects, s.route())
 	}
 	for _, o := range objects {
-		if err := w.Admin.Create(ctx, o); err != nil {
-			return nil, fmt.Errorf("cannot create %T %s: %w", o, o.GetName(), err)
+		if err := s.Admin.Create(ctx, o); err != nil {
+			return fmt.Errorf("cannot create %T %s: %w", o, o.GetName(), err)
 		}
 	}
-	return s, s.AwaitDeployment(ctx, "v1 to serve", func(d *appsv1.Deployment) bool {
+	return s.AwaitDeployment(ctx, "v1 to serve", func(d *appsv1.Deployment) bool {
 		return d.Status.ObservedGeneration == d.Generation && d.Status.AvailableReplicas == opts.Replicas
 	})
 }
@@ -158,6 +173,15 @@ func Weight(weight int) v1alpha1.Step {
 
 // CreateRollout creates the shop's Rollout and waits until it is stable.
 func (s *Shop) CreateRollout(ctx context.Context, spec v1alpha1.RolloutSpec) error {
+	if err := s.CreateRolloutOnly(ctx, spec); err != nil {
+		return err
+	}
+	_, err := s.Await(ctx, "the Rollout to be stable", time.Minute, InState(v1alpha1.ReasonStable))
+	return err
+}
+
+// CreateRolloutOnly creates the shop's Rollout.
+func (s *Shop) CreateRolloutOnly(ctx context.Context, spec v1alpha1.RolloutSpec) error {
 	spec.WorkloadRef = v1alpha1.WorkloadReference{Kind: "Deployment", Name: Name}
 	if spec.Capacity == nil {
 		spec.Capacity = &v1alpha1.Capacity{ScaleDownDelay: drainDelay}
@@ -166,8 +190,7 @@ func (s *Shop) CreateRollout(ctx context.Context, spec v1alpha1.RolloutSpec) err
 	if err := s.Admin.Create(ctx, r); err != nil {
 		return fmt.Errorf("cannot create the Rollout: %w", err)
 	}
-	_, err := s.Await(ctx, "the Rollout to be stable", time.Minute, InState(v1alpha1.ReasonStable))
-	return err
+	return nil
 }
 
 // Release gives the Deployment a new version, as the robot does that applies
