@@ -10,6 +10,9 @@ LINT_VERSION := v2.15.0
 # Schedules that the simulation of the decision core runs in `make sim`.
 SCHEDULES ?= 1000000
 
+# What the release suite repeats on a cluster without MutatingAdmissionPolicy.
+PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|Native|ControllerKilled)$$
+
 export WEIR_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
@@ -46,7 +49,8 @@ sim: ## Run SCHEDULES simulated schedules of the decision core, all invariants c
 
 .PHONY: e2e
 e2e: sandbox build ## Run the end-to-end suites on the sandbox
-	cd e2e && go test -count=1 -p 1 -timeout 60m ./...
+	cd e2e && go test -count=1 -p 1 -parallel 4 -timeout 60m ./...
+	cd e2e && WEIR_E2E_HOLD=Paused go test -count=1 -parallel 4 -timeout 20m -run '$(PAUSED_TESTS)' ./suites/release
 
 .PHONY: bench
 bench: sandbox build ## Measure 200 releases at once and 5,000 idle Rollouts

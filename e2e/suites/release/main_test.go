@@ -21,8 +21,16 @@ import (
 // disturb what all share are not parallel, and so run alone.
 var world *stage.World
 
+// withoutMutatingPolicies runs the suite on a cluster that does not know
+// MutatingAdmissionPolicy, where Deployments stay paused between releases.
+var withoutMutatingPolicies = os.Getenv("WEIR_E2E_HOLD") == string(v1alpha1.HoldPaused)
+
 func TestMain(m *testing.M) {
-	os.Exit(harness.Main(m, "release", []string{"--scrape-interval=1s"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
+	flags := []string{"--scrape-interval=1s"}
+	if withoutMutatingPolicies {
+		flags = append(flags, "--disable-mutating-policies")
+	}
+	os.Exit(harness.Main(m, "release", flags, func(ctx context.Context, s *harness.Sandbox) (err error) {
 		world, err = stage.NewWorld(ctx, s, stage.Options{})
 		return err
 	}))

@@ -51,8 +51,8 @@ func (s *scene) atRest(r *v1alpha1.Rollout) {
 	s.t.Helper()
 	d, err := s.Deployment(s.t.Context())
 	must(s.t, err)
-	if d.Spec.Paused {
-		s.t.Error("the Deployment is paused at rest")
+	if d.Spec.Paused != withoutMutatingPolicies {
+		s.t.Errorf("paused at rest: %t", d.Spec.Paused)
 	}
 	if d.Status.UpdatedReplicas != *d.Spec.Replicas || d.Status.Replicas != *d.Spec.Replicas {
 		s.t.Errorf("the Deployment has %d pods, %d of them of its template, and wants %d", d.Status.Replicas, d.Status.UpdatedReplicas, *d.Spec.Replicas)
