@@ -1,0 +1,192 @@
+// Package conformance runs the conformance suite of the traffic providers on a
+// real API server, with Weir's chart installed: once with the split policy, and
+// once on a cluster without MutatingAdmissionPolicy.
+package conformance
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weir-dev/weir/e2e/chart"
+	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/conformance"
+	"github.com/weir-dev/weir/providers/gatewayapi"
+	"github.com/weir-dev/weir/providers/kubernetes"
+)
+
+var (
+	// noTraffic leaves out what the suite has no use for: it stands in for the
+	// data plane itself.
+	noTraffic = []string{"--no-prometheus", "--no-gateway", "--nodes=1"}
+	scheme    = runtime.NewScheme()
+	sandbox   *harness.Sandbox
+)
+
+// patience bounds every wait for the control plane.
+const patience = 30 * time.Second
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(harness.Main(m, "conformance", noTraffic, func(ctx context.Context, s *harness.Sandbox) error {
+		sandbox = s
+		return install(ctx, s, true)
+	}))
+}
+
+// install Weir's chart without its controller, with the mutating policies or not.
+func install(ctx context.Context, s *harness.Sandbox, policies bool) error {
+	admin, err := s.Client(harness.Admin, client.Options{Scheme: scheme})
+	if err != nil {
+		return err
+	}
+	return chart.Install(ctx, admin, chart.InstallOptions{
+		WithoutController: true,
+		Values:            map[string]any{"mutatingAdmissionPolicy": map[string]any{"enabled": policies}},
+	})
+}
+
+// TestGatewayAPI is the suite with the split policy.
+func TestGatewayAPI(t *testing.T) {
+	conformance.Run(t, gatewayAPI(t, sandbox, true))
+}
+
+// TestGatewayAPIWithoutPolicy is the suite on a cluster that has no
+// MutatingAdmissionPolicy, so that GitOps tools undo every split.
+func TestGatewayAPIWithoutPolicy(t *testing.T) {
+	s, err := harness.Up(t.Context(), "conformance-plain", append(noTraffic, "--disable-mutating-policies")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := install(t.Context(), s, false); err != nil {
+		t.Fatal(err)
+	}
+	conformance.Run(t, gatewayAPI(t, s, false))
+}
+
+// TestKubernetes is the suite for the provider that only observes.
+func TestKubernetes(t *testing.T) {
+	h := newHarness(t, sandbox)
+	h.New = func(c client.Client) providers.Provider { return kubernetes.New(c, c) }
+	conformance.Run(t, h)
+}
+
+// gatewayAPI is the harness of provider gatewayapi.
+func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harness {
+	t.Helper()
+	h := newHarness(t, s)
+	h.New = func(c client.Client) providers.Provider { return gatewayapi.New(c, c) }
+	h.Dialect = dialect{}
+	h.Capabilities = conformance.Capabilities{
+		Kinds:        []string{"HTTPRoute", "GRPCRoute"},
+		RuleNames:    true,
+		SharedRoutes: true,
+		MixedRules:   true,
+		Acceptance:   true,
+		SplitPolicy:  policy,
+	}
+	return h
+}
+
+// newHarness with what all providers need.
+func newHarness(t *testing.T, s *harness.Sandbox) conformance.Harness {
+	t.Helper()
+	return conformance.Harness{
+		Weir: weir(t, s),
+		User: user(t, s),
+		Namespace: func(t *testing.T) string {
+			t.Helper()
+			return newNamespace(t, s)
+		},
+	}
+}
+
+// weir is a client with the name and the rights of the controller.
+func weir(t *testing.T, s *harness.Sandbox) client.WithWatch {
+	t.Helper()
+	config, err := s.Config(harness.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Impersonate = rest.ImpersonationConfig{UserName: chart.ControllerUsername}
+	return watching(t, config)
+}
+
+// user is a client of a GitOps tool.
+func user(t *testing.T, s *harness.Sandbox) client.WithWatch {
+	t.Helper()
+	config, err := s.Config(harness.GitOps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return watching(t, config)
+}
+
+// watching is a client that can watch.
+func watching(t *testing.T, config *rest.Config) client.WithWatch {
+	t.Helper()
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newNamespace in which the GitOps tool may write routes and their status.
+func newNamespace(t *testing.T, s *harness.Sandbox) string {
+	t.Helper()
+	admin, err := s.Client(harness.Admin, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "conformance-"}}
+	if err := admin.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := admin.Delete(context.Background(), ns); err != nil {
+			t.Errorf("cannot delete namespace %s: %v", ns.Name, err)
+		}
+	})
+	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "routes"}
+	for _, o := range []client.Object{
+		&rbacv1.Role{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: role.Name},
+			Rules: []rbacv1.PolicyRule{{
+				APIGroups: []string{gatewayv1.GroupName}, Resources: []string{"httproutes", "httproutes/status", "grpcroutes", "grpcroutes/status"},
+				Verbs: []string{"*"},
+			}},
+		},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: role.Name},
+			RoleRef:    role,
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: string(harness.GitOps)}},
+		},
+	} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitRights(t, s, ns.Name)
+	return ns.Name
+}

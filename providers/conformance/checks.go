@@ -1,0 +1,440 @@
+package conformance
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-dev/weir/providers"
+)
+
+// testUntouched: a route that nobody split is as its user wrote it.
+func testUntouched(t *testing.T, f *fixture) {
+	f.create(t, f.route("shop", shopRules()...))
+	target := f.target("shop")
+	target.Pairs = nil // not discovered yet
+	o := f.observe(t, target)
+	want := providers.Observation{
+		Services: []string{"pay", "web"}, Routes: []string{f.kind + "/shop"},
+		Accepted: o.Accepted, Message: o.Message, // of no matter here
+	}
+	if diff := cmp.Diff(want, o); diff != "" {
+		t.Errorf("observation (-want +got):\n%s", diff)
+	}
+	if f.provider.Name() == "" {
+		t.Error("the provider has no name")
+	}
+}
+
+// testRaiseAndRestore: every weight is reached exactly, asking twice writes
+// nothing, and at the end all is as it was.
+func testRaiseAndRestore(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	target := f.target("shop")
+	for i, weight := range []int32{10, 100, 1000, 3333, 5000, 10000, 0, 1} {
+		stamp := int64(i + 1)
+		f.witness.atMost(max(weight, f.observe(t, target).Weight), number(f.get(t, "shop")))
+		f.raise(t, target, weight, stamp)
+		f.mustCarry(t, target, weight, stamp)
+		reached := f.get(t, "shop")
+		f.raise(t, target, weight, stamp)
+		f.lower(t, target, weight, stamp)
+		if got := f.get(t, "shop"); number(got) != number(reached) {
+			t.Errorf("asking for %d again wrote version %d", weight, number(got))
+		}
+	}
+	f.restore(t, target, 9)
+	end := f.get(t, "shop")
+	mustBe(t, start, end)
+	f.restore(t, target, 9)
+	if got := f.get(t, "shop"); number(got) != number(end) {
+		t.Error("restoring again wrote")
+	}
+	if o := f.observe(t, target); o.Split || o.Weight != 0 || o.HighestStamp != 0 {
+		t.Errorf("after restoring: %+v", o)
+	}
+}
+
+// testLowerIsMonotone: lowering never raises, whatever the caller believed.
+func testLowerIsMonotone(t *testing.T, f *fixture) {
+	f.witness.base(f.create(t, f.route("shop", shopRules()...)))
+	target := f.target("shop")
+	f.raise(t, target, 2500, 1)
+	f.witness.atMost(2500, number(f.get(t, "shop")))
+	f.lower(t, target, 5000, 2)
+	f.mustCarry(t, target, 2500, 2)
+	f.lower(t, target, 100, 3)
+	f.mustCarry(t, target, 100, 3)
+	f.lower(t, target, 0, 4)
+	f.mustCarry(t, target, 0, 4)
+	f.witness.atMost(0, number(f.get(t, "shop")))
+	f.lower(t, target, 10000, 5)
+	f.mustCarry(t, target, 0, 5)
+}
+
+// testLowerOnlyStamps: a route that is as the user wrote it is only stamped.
+func testLowerOnlyStamps(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	f.witness.atMost(0, 0)
+	target := f.target("shop")
+	f.lower(t, target, 500, 7)
+	if diff := cmp.Diff(start.Object["spec"], f.get(t, "shop").Object["spec"]); diff != "" {
+		t.Errorf("lowering changed the user's route (-want +got):\n%s", diff)
+	}
+	if o := f.observe(t, target); o.Stamp != 7 || o.Split {
+		t.Errorf("observation: %+v, want stamp 7 and no split", o)
+	}
+}
+
+// testFencing: an object with a newer stamp is not written.
+func testFencing(t *testing.T, f *fixture) {
+	f.witness.base(f.create(t, f.route("shop", shopRules()...)))
+	target := f.target("shop")
+	f.raise(t, target, 500, 9)
+	reached := f.get(t, "shop")
+	calls := map[string]error{
+		"Lower":   f.provider.Lower(t.Context(), target, 0, 8),
+		"Raise":   f.provider.Raise(t.Context(), target, 5000, 8),
+		"Restore": f.provider.Restore(t.Context(), target, 8),
+	}
+	for name, err := range calls {
+		if !errors.Is(err, providers.ErrFenced) {
+			t.Errorf("%s with an older stamp: error is %v, want ErrFenced", name, err)
+		}
+	}
+	if got := f.get(t, "shop"); number(got) != number(reached) {
+		t.Error("a fenced call wrote")
+	}
+	f.lower(t, target, 0, 9) // the same stamp may go on
+}
+
+// testDeposedLeader: several leaders of the past raise as fast as they can; when
+// the present one has lowered, none of them raises any more.
+func testDeposedLeader(t *testing.T, f *fixture) {
+	f.witness.base(f.create(t, f.route("shop", shopRules()...)))
+	target := f.target("shop")
+	var leaders sync.WaitGroup
+	for i := range int64(4) {
+		leaders.Go(func() {
+			old := f.New(f.Weir)
+			for n := range int32(10) {
+				// Conflicts and fences are what is to happen.
+				_ = old.Raise(t.Context(), target, 1000+n*int32(i+1), i+1)
+			}
+		})
+	}
+	f.lower(t, target, 0, 100)
+	f.witness.atMost(0, number(f.get(t, "shop")))
+	leaders.Wait()
+	if o := f.observe(t, target); o.Weight != 0 || o.Stamp != 100 {
+		t.Errorf("observation: %+v, want weight 0 and stamp 100", o)
+	}
+}
+
+// testCrashAnywhere: a call that ends after any of its writes is finished by the
+// same call of the next process.
+func testCrashAnywhere(t *testing.T, f *fixture) {
+	calls := []struct {
+		name string
+		call func(providers.Provider, providers.Target) error
+	}{
+		{"Raise", func(p providers.Provider, target providers.Target) error {
+			return p.Raise(t.Context(), target, 2500, 2)
+		}},
+		{"Lower", func(p providers.Provider, target providers.Target) error {
+			return p.Lower(t.Context(), target, 0, 3)
+		}},
+		{"Restore", func(p providers.Provider, target providers.Target) error {
+			return p.Restore(t.Context(), target, 4)
+		}},
+	}
+	first, second := f.create(t, f.route("first", shopRules()...)), f.create(t, f.route("second", shopRules()...))
+	f.witness.base(first)
+	f.witness.base(second)
+	f.witness.oneRule()
+	target := f.target("first", "second")
+	for _, c := range calls {
+		for n := 1; ; n++ {
+			weir, writes := crashing(f.Weir, 1)
+			err := c.call(f.New(weir), target)
+			if err == nil {
+				if *writes > 0 || n == 1 {
+					t.Errorf("%s: %d writes in process %d, and no error", c.name, *writes, n)
+				}
+				break
+			}
+			if !errors.Is(err, errCrash) {
+				t.Fatalf("%s in process %d: %v", c.name, n, err)
+			}
+			if n == 20 {
+				t.Fatalf("%s is not done in %d processes", c.name, n)
+			}
+		}
+		switch c.name {
+		case "Raise":
+			f.mustCarry(t, target, 2500, 2)
+		case "Lower":
+			f.mustCarry(t, target, 0, 3)
+		}
+	}
+	mustBe(t, first, f.get(t, "first"))
+	mustBe(t, second, f.get(t, "second"))
+}
+
+// testOneRuleAtATime: no write changes two rules, and none changes a rule that
+// is not ours.
+func testOneRuleAtATime(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	f.witness.oneRule()
+	target := f.target("shop")
+	f.raise(t, target, 500, 1)
+	f.raise(t, target, 2500, 2)
+	f.lower(t, target, 100, 3)
+	f.restore(t, target, 4)
+	f.witness.caughtUp(t, f.get(t, "shop"))
+	theirs := f.Dialect.Rules(start)[1]
+	for _, v := range f.witness.versions() {
+		if diff := cmp.Diff(theirs, v.rules[1]); diff != "" {
+			t.Errorf("version %d: somebody else's rule (-want +got):\n%s", v.number, diff)
+		}
+	}
+	mustBe(t, start, f.get(t, "shop"))
+}
+
+// testUserEdits: what the user changes during the split is theirs, in a rule
+// that is split and in one that is not.
+func testUserEdits(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	target := f.target("shop")
+	f.raise(t, target, 500, 1)
+	want := start.DeepCopy()
+	for i, rule := range []string{"pay", "web"} {
+		live := f.get(t, "shop")
+		f.Dialect.Annotate(live, rule, i+1)
+		f.Dialect.Annotate(want, rule, i+1)
+		f.witness.base(want)
+		if err := f.User.Update(t.Context(), live); err != nil {
+			t.Fatalf("cannot edit rule %s: %v", rule, err)
+		}
+		f.mustCarry(t, target, 500, 1)
+	}
+	f.raise(t, target, 2500, 2)
+	f.mustCarry(t, target, 2500, 2)
+	f.restore(t, target, 3)
+	mustBe(t, want, f.get(t, "shop"))
+}
+
+// testLowersBeforeRaising: of two routes that differ, the higher one is lowered
+// before the other is raised.
+func testLowersBeforeRaising(t *testing.T, f *fixture) {
+	for _, name := range []string{"first", "second"} {
+		f.witness.base(f.create(t, f.route(name, shopRules()[:1]...)))
+	}
+	f.raise(t, f.target("second"), 5000, 1)
+	from := number(f.get(t, "second"))
+	f.raise(t, f.target("first", "second"), 2500, 2)
+	f.witness.caughtUp(t, f.get(t, "first"))
+	f.witness.caughtUp(t, f.get(t, "second"))
+	var names []string
+	for _, v := range f.witness.versions() {
+		if v.number > from {
+			names = append(names, v.name)
+		}
+	}
+	if diff := cmp.Diff([]string{"second", "first"}, names); diff != "" {
+		t.Errorf("objects written, in their order (-want +got):\n%s", diff)
+	}
+}
+
+// testMissingRoute: a route that is not there is named, raises nothing elsewhere,
+// and keeps no other from being lowered or given back.
+func testMissingRoute(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	both := f.target("missing", "shop")
+	f.raise(t, f.target("shop"), 500, 1)
+	f.witness.atMost(500, 0)
+	wantMissing(t, "Raise", f.provider.Raise(t.Context(), both, 5000, 2))
+	_, err := f.provider.Observe(t.Context(), both, true)
+	wantMissing(t, "Observe", err)
+	wantMissing(t, "Lower", f.provider.Lower(t.Context(), both, 0, 3))
+	f.mustCarry(t, f.target("shop"), 0, 3)
+	f.restore(t, both, 4)
+	mustBe(t, start, f.get(t, "shop"))
+}
+
+// wantMissing checks that the error names the route "missing".
+func wantMissing(t *testing.T, call string, err error) {
+	t.Helper()
+	var missing *providers.NotFoundError
+	if !errors.As(err, &missing) || missing.Name != "missing" {
+		t.Errorf("%s: error is %v, want a *NotFoundError for \"missing\"", call, err)
+	}
+}
+
+// testNoRule: a route without a backend of the workload is refused.
+func testNoRule(t *testing.T, f *fixture) {
+	f.create(t, f.route("shop", shopRules()...))
+	f.witness.atMost(0, 0)
+	f.wantRefused(t, f.targetOf("ledger", "shop"))
+}
+
+// wantRefused checks that the target is refused before anything is written.
+func (f *fixture) wantRefused(t *testing.T, target providers.Target) {
+	t.Helper()
+	before := f.get(t, target.Routes[0].Name)
+	_, err := f.provider.Observe(t.Context(), target, true)
+	for call, err := range map[string]error{"Observe": err, "Raise": f.provider.Raise(t.Context(), target, 500, 1)} {
+		var unsupported *providers.UnsupportedError
+		if !errors.As(err, &unsupported) {
+			t.Errorf("%s: error is %v, want an *UnsupportedError", call, err)
+			continue
+		}
+		for _, part := range []string{unsupported.Object, unsupported.Field, unsupported.Problem, unsupported.Remedy} {
+			if part == "" {
+				t.Errorf("%s: %q does not name object, field, problem and remedy", call, err)
+			}
+		}
+	}
+	if after := f.get(t, target.Routes[0].Name); number(after) != number(before) {
+		t.Error("a refused call wrote")
+	}
+}
+
+// testRuleNames: only the rules that are named are split.
+func testRuleNames(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	target := f.target("shop")
+	target.Routes[0].RuleNames = []string{"web-too"}
+	f.raise(t, target, 500, 1)
+	f.mustCarry(t, target, 500, 1)
+	rules := f.Dialect.Rules(f.get(t, "shop"))
+	for i, r := range f.Dialect.Rules(start)[:2] {
+		if diff := cmp.Diff(r, rules[i]); diff != "" {
+			t.Errorf("a rule that was not named (-want +got):\n%s", diff)
+		}
+	}
+	f.restore(t, target, 2)
+	mustBe(t, start, f.get(t, "shop"))
+}
+
+// testMissingRuleName: a rule name that is not there is refused.
+func testMissingRuleName(t *testing.T, f *fixture) {
+	f.create(t, f.route("shop", shopRules()...))
+	f.witness.atMost(0, 0)
+	target := f.target("shop")
+	target.Routes[0].RuleNames = []string{"web", "v2"}
+	f.wantRefused(t, target)
+}
+
+// testTwoOwners: two Rollouts split rules of one route without meeting.
+func testTwoOwners(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	web, pay := f.target("shop"), f.targetOf("pay", "shop")
+	f.raise(t, web, 500, 40)
+	f.raise(t, pay, 2500, 3) // stamps are each owner's own
+	f.mustCarry(t, web, 500, 40)
+	f.mustCarry(t, pay, 2500, 3)
+	if o := f.observe(t, web); slices.Contains(o.Services, "pay-canary") {
+		t.Errorf("Services are %v: pay-canary is Weir's", o.Services)
+	}
+	f.restore(t, web, 41)
+	f.mustCarry(t, pay, 2500, 3)
+	f.lower(t, pay, 0, 4)
+	f.raise(t, web, 100, 42)
+	f.restore(t, pay, 5)
+	f.mustCarry(t, web, 100, 42)
+	f.restore(t, web, 43)
+	mustBe(t, start, f.get(t, "shop"))
+}
+
+// testTwoOwnersOfOneRule: a rule that another Rollout splits is refused.
+func testTwoOwnersOfOneRule(t *testing.T, f *fixture) {
+	f.witness.base(f.create(t, f.route("shop", shopRules()...)))
+	f.raise(t, f.target("shop"), 500, 1)
+	other := f.target("shop")
+	other.Owner = "other"
+	f.wantRefused(t, other)
+}
+
+// testMixedRules: weights that the user gave several backends keep their ratio,
+// at any share, and come back.
+func testMixedRules(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop",
+		Rule{Name: "mixed", Backends: []Backend{{"legacy", 3, ""}, {"web", 90, ""}, {"other", 7, ""}}},
+		Rule{Name: "equal", Backends: []Backend{{"web", 1, ""}, {"legacy", 1, ""}}},
+		Rule{Name: "hundred", Backends: []Backend{{"web", 100, ""}}},
+	))
+	f.witness.base(start)
+	f.witness.oneRule()
+	target := f.target("shop")
+	for i, weight := range []int32{10, 777, 5000, 10000} {
+		f.raise(t, target, weight, int64(i+1))
+		f.mustCarry(t, target, weight, int64(i+1))
+	}
+	f.restore(t, target, 9)
+	mustBe(t, start, f.get(t, "shop"))
+}
+
+// testAcceptance: what the data plane has not taken in its present state is not
+// accepted.
+func testAcceptance(t *testing.T, f *fixture) {
+	f.witness.base(f.create(t, f.route("shop", shopRules()[:1]...)))
+	target := f.target("shop")
+	accepted := func(want bool, when string) {
+		t.Helper()
+		o := f.observe(t, target)
+		if o.Accepted != want || o.Accepted == (o.Message != "") {
+			t.Errorf("%s: accepted is %t, want %t; message %q", when, o.Accepted, want, o.Message)
+		}
+	}
+	accepted(false, "before any status")
+	accept := func() {
+		t.Helper()
+		live := f.get(t, "shop")
+		f.Dialect.Accept(live)
+		if err := f.User.Status().Update(t.Context(), live); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accept()
+	accepted(true, "when the status says so")
+	f.raise(t, target, 500, 1)
+	accepted(false, "after a raise")
+	accept()
+	accepted(true, "when the status says so of the raised weight")
+	f.lower(t, target, 500, 2)
+	accepted(true, "after a mere stamp")
+}
+
+// testObserverOnly: a provider that has nothing to write writes nothing.
+func (h Harness) testObserverOnly(t *testing.T) {
+	weir, writes := crashing(h.Weir, 0)
+	p := h.New(weir)
+	target := providers.Target{Namespace: h.Namespace(t), Owner: "web", StableRevision: "old", CanaryRevision: "new"}
+	for call, err := range map[string]error{
+		"Lower":   p.Lower(t.Context(), target, 0, 1),
+		"Raise":   p.Raise(t.Context(), target, 500, 2),
+		"Restore": p.Restore(t.Context(), target, 3),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	o, err := p.Observe(t.Context(), target, true)
+	if err != nil || o.Split || o.Weight != 0 {
+		t.Errorf("without pods: %+v, error %v", o, err)
+	}
+	if *writes != 0 {
+		t.Errorf("%d writes", *writes)
+	}
+}
