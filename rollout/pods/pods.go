@@ -45,7 +45,7 @@ type Watcher struct {
 	called func(rollout types.NamespacedName)
 
 	mutex    sync.Mutex
-	ctx      context.Context //nolint:containedctx // The life of the process, which is given to Start.
+	ctx      context.Context
 	followed map[types.NamespacedName]*followed
 	// troubled are the Rollouts in trouble that Trouble has not told of yet.
 	troubled map[types.NamespacedName]struct{}
@@ -163,10 +163,10 @@ func (w *Watcher) run(f *followed) {
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 			list := &corev1.PodList{}
 			err := w.client.List(ctx, list, options(raw)...)
-			return list, err //nolint:wrapcheck // The reflector logs it with its name.
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			return w.client.Watch(ctx, &corev1.PodList{}, options(raw)...) //nolint:wrapcheck // As above.
+			return w.client.Watch(ctx, &corev1.PodList{}, options(raw)...)
 		},
 	}
 	semantics := toolscache.ToListWatcherWithWatchListSemantics(lister, w.client)

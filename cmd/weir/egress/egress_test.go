@@ -1,9 +1,7 @@
 package egress
 
 import (
-	"io"
-	"net/http"
-	"net/http/httptest"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -46,81 +44,32 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// get asks for a URL with a client of the guard and gives body and error.
-func get(t *testing.T, client *http.Client, url string) (string, error) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+func TestDialContext(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return string(body), err
-}
-
-func TestClient(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "elsewhere")
-	}))
-	defer elsewhere.Close()
-	mux := http.NewServeMux()
-	mux.HandleFunc("/small", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "12345678") })
-	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "123456789") })
-	mux.Handle("/near", http.RedirectHandler("/small", http.StatusFound))
-	mux.Handle("/far", http.RedirectHandler(elsewhere.URL+"/secret?token=1", http.StatusFound))
-	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
-	server := httptest.NewServer(mux)
-	defer server.Close()
-
-	cases := map[string]struct {
-		reason  string
-		options Options
-		path    string
-		want    string
-		err     string
-	}{
-		"AtLimit":      {reason: "a body of just the limit is read whole", options: Options{AllowLoopback: true, MaxBytes: 8}, path: "/small", want: "12345678"},
-		"OverLimit":    {reason: "a larger one ends with an error", options: Options{AllowLoopback: true, MaxBytes: 8}, path: "/large", want: "12345678", err: ErrTooLarge.Error()},
-		"Redirect":     {reason: "a redirect on the same host is followed", options: Options{AllowLoopback: true}, path: "/near", want: "12345678"},
-		"CrossHost":    {reason: "one to another host is not", options: Options{AllowLoopback: true}, path: "/far", err: "leads to another host"},
-		"RedirectLoop": {reason: "redirects end", options: Options{AllowLoopback: true}, path: "/loop", err: "more than 3 redirects"},
-		"Address":      {reason: "the address is checked where the connection is made", path: "/small", err: "is a loopback address"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got, err := get(t, New(tc.options).Client(nil), server.URL+tc.path)
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("%s: body: -want, +got:\n%s", tc.reason, diff)
-			}
-			if (err == nil) != (tc.err == "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
-				t.Errorf("%s: error is %v, want %q", tc.reason, err, tc.err)
-			}
-		})
-	}
-}
-
-func TestRefusalShowsNoQuery(t *testing.T) {
-	ask := func(raw string) *http.Request {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, raw, nil)
-		if err != nil {
-			t.Fatal(err)
+	defer func() {
+		if err := listener.Close(); err != nil {
+			t.Error(err)
 		}
-		return req
+	}()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	err := sameHost(ask("https://b.example/p?token=1"), []*http.Request{ask("https://a.example/p?token=1")})
-	want := "redirect from https://a.example to https://b.example is not followed: it leads to another host"
-	if err == nil || err.Error() != want {
-		t.Errorf("a refusal names the hosts, and nothing that may be secret: got %v, want %s", err, want)
-	}
-}
+	// A name, so that only the address that it resolves to can be the reason.
+	address := net.JoinHostPort("localhost", port)
 
-func TestNoAmbientProxy(t *testing.T) {
-	t.Setenv("HTTP_PROXY", "http://192.0.2.1:1")
-	if New(Options{}).Transport().Proxy != nil {
-		t.Error("a proxy from the environment would see every request: want none")
+	conn, err := New(Options{AllowLoopback: true}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatalf("an allowed address is connected to: got %v", err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	_, err = New(Options{AllowPrivate: true}).DialContext(t.Context(), "tcp", address)
+	if err == nil || !strings.Contains(err.Error(), "is not allowed: it is a loopback address") {
+		t.Errorf("the address is checked where the connection is made: got %v", err)
 	}
 }
