@@ -3,7 +3,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -57,16 +56,8 @@ func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) 
 
 // replace runs another program in place of this process.
 func replace(path string, args, env []string) error {
-	if err := syscall.Exec(path, append([]string{path}, args...), env); err != nil {
+	if err := syscall.Exec(path, append([]string{path}, args...), env); err != nil { //nolint:gosec // running what the user names is its purpose
 		return fmt.Errorf("cannot run %s: %w", path, err)
 	}
 	return nil
-}
-
-// withDefault adds key=value to an environment that has no such key.
-func withDefault(env []string, key, value string) []string {
-	if _, ok := os.LookupEnv(key); ok {
-		return env
-	}
-	return append(env, key+"="+value)
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"text/template"
 	"time"
+
+	"github.com/weir-dev/weir/e2e/sandbox/supervisor"
 )
 
 //go:embed config/*.yaml
@@ -21,9 +23,8 @@ type configData struct {
 // Kubeconfig is the path of a component's kubeconfig.
 func (d configData) Kubeconfig(user string) string { return Kubeconfig(d.dir, user, false) }
 
-// PodCIDR is the range of the pods that run; kube-proxy takes other clients for
-// outsiders.
-func (configData) PodCIDR() string { return podCIDR }
+// Network is all addresses of the sandbox.
+func (configData) Network() string { return supervisor.Network }
 
 // APIServerIP is where components without an address of their own listen.
 func (configData) APIServerIP() string { return apiServerIP }

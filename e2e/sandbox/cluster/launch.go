@@ -47,7 +47,7 @@ func launchIn(ctx context.Context, withPID bool, l layout, opts Options, b Binar
 	}
 	defer func() { _ = lifelineIn.Close() }()
 
-	cmd := exec.Command(b.Sandbox, "supervise", "--dir="+l.dir)
+	cmd := exec.Command(b.Sandbox, "supervise", "--dir="+l.dir) //nolint:gosec // this very binary
 	cmd.Env = componentEnv()
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = supervisor.NamespaceAttr(withPID)

@@ -6,7 +6,6 @@ package cluster
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,7 +21,6 @@ const (
 	etcdIP        = "10.0.0.5"
 	serviceCIDR   = "10.96.0.0/16"
 	kubernetesIP  = "10.96.0.1" // ClusterIP of the kubernetes Service
-	podCIDR       = "10.244.0.0/16"
 	clusterDomain = "cluster.local"
 )
 
@@ -83,6 +81,3 @@ func Dir(name string) (string, error) {
 	}
 	return filepath.Join(base, fmt.Sprintf("weir-sandbox-%d", os.Getuid()), name), nil
 }
-
-// nodeIP is the address of a node, on which the kubelet answers for it.
-func nodeIP(k int) string { return net.IPv4(10, 0, byte(1+k/256), byte(k%256)).String() }

@@ -22,6 +22,10 @@ import (
 // sandbox that did would spend most of a test's time there.
 const eagerPeriod = 250 * time.Millisecond
 
+// listenTime is what a program gets before its first probe. Without it every
+// start would be reported as an unhealthy one.
+const listenTime = 100 * time.Millisecond
+
 // probe runs the container's probes until life ends (readiness) or stop ends
 // (startup and liveness). When the container must be restarted, the grace for it
 // is sent to unhealthy.
@@ -41,7 +45,14 @@ func (c *container) probe(life, stop context.Context, p *process, unhealthy chan
 		}
 	}
 	if probe := c.spec.StartupProbe; probe != nil {
-		if !c.watch(alive, p, "Startup", probe, func(ok bool) bool { return true }, restart) {
+		started := false
+		c.watch(alive, p, &prober{kind: "Startup", probe: probe}, func(ok bool) bool {
+			if started = ok; !ok {
+				restart(probe)
+			}
+			return false
+		})
+		if !started {
 			return
 		}
 	}
@@ -51,71 +62,82 @@ func (c *container) probe(life, stop context.Context, p *process, unhealthy chan
 	})
 	var wg sync.WaitGroup
 	if probe := c.spec.LivenessProbe; probe != nil {
-		wg.Go(func() { c.watch(alive, p, "Liveness", probe, func(bool) bool { return false }, restart) })
+		wg.Go(func() {
+			c.watch(alive, p, &prober{kind: "Liveness", probe: probe}, func(ok bool) bool {
+				if !ok {
+					restart(probe)
+				}
+				return ok
+			})
+		})
 	}
 	if probe := c.spec.ReadinessProbe; probe != nil {
 		wg.Go(func() {
-			c.watch(life, p, "Readiness", probe, func(ok bool) bool {
+			c.watch(life, p, &prober{kind: "Readiness", probe: probe, eager: true}, func(ok bool) bool {
 				c.set(func() { c.ready = ok })
-				return false
-			}, nil)
+				return true
+			})
 		})
 	}
 	wg.Wait()
 }
 
-// watch probes until ctx ends. Each time the thresholds are met it calls passed
-// or, on failure, failed (for readiness passed(false)). It ends when passed
-// returns true, reporting true, or after failed was called.
-func (c *container) watch(ctx context.Context, p *process, kind string, probe *corev1.Probe,
-	passed func(ok bool) bool, failed func(*corev1.Probe)) bool {
-	period := seconds(probe.PeriodSeconds, 10)
-	if !sleep(ctx, seconds(probe.InitialDelaySeconds, 0)) {
-		return false
-	}
-	successes, failures, everPassed := int32(0), int32(0), false
-	for {
-		err := c.probeOnce(ctx, p, probe)
-		switch {
-		case ctx.Err() != nil:
-			return false
-		case err == nil:
-			successes, failures = successes+1, 0
-			everPassed = true
-			if successes == max(probe.SuccessThreshold, 1) && passed(true) {
-				return true
-			}
-		default:
-			successes, failures = 0, failures+1
-			if everPassed || failed != nil {
-				c.event(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %v", kind, err))
-			}
-			if failures < threshold(probe) {
-				break
-			}
-			if failed != nil {
-				failed(probe)
-				return false
-			}
-			if failures == threshold(probe) {
-				passed(false)
-			}
-		}
-		pause := period
-		if failed == nil && !everPassed {
-			pause = min(period, eagerPeriod)
-		}
-		if !sleep(ctx, pause) {
-			return false
-		}
-	}
+// prober counts the results of one probe.
+type prober struct {
+	kind  string
+	probe *corev1.Probe
+	// eager probers look more often until the first success, and do not
+	// complain before it.
+	eager               bool
+	successes, failures int32
+	passed              bool
 }
 
-func threshold(probe *corev1.Probe) int32 {
-	if probe.FailureThreshold == 0 {
-		return 3
+// count takes a result and reports whether it is the one that meets the
+// threshold of successes or of failures.
+func (r *prober) count(err error) (decided bool) {
+	if err == nil {
+		r.successes, r.failures, r.passed = r.successes+1, 0, true
+		return r.successes == max(r.probe.SuccessThreshold, 1)
 	}
-	return probe.FailureThreshold
+	r.successes, r.failures = 0, r.failures+1
+	threshold := r.probe.FailureThreshold
+	if threshold == 0 {
+		threshold = 3
+	}
+	return r.failures == threshold
+}
+
+// period is the pause before the next probe.
+func (r *prober) period() time.Duration {
+	period := seconds(r.probe.PeriodSeconds, 10)
+	if r.eager && !r.passed {
+		return min(period, eagerPeriod)
+	}
+	return period
+}
+
+// watch probes until ctx ends or decided, which is called whenever a threshold
+// is met, reports false.
+func (c *container) watch(ctx context.Context, p *process, r *prober, decided func(ok bool) bool) {
+	if !sleep(ctx, max(seconds(r.probe.InitialDelaySeconds, 0), listenTime)) {
+		return
+	}
+	for {
+		err := c.probeOnce(ctx, p, r.probe)
+		if ctx.Err() != nil {
+			return // the result is the end's, not the program's
+		}
+		if err != nil && (r.passed || !r.eager) {
+			c.event(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %v", r.kind, err))
+		}
+		if r.count(err) && !decided(err == nil) {
+			return
+		}
+		if !sleep(ctx, r.period()) {
+			return
+		}
+	}
 }
 
 func seconds(n, unset int32) time.Duration {
@@ -157,7 +179,7 @@ func (c *container) probeOnce(ctx context.Context, p *process, probe *corev1.Pro
 var probeClient = &http.Client{
 	Transport: &http.Transport{
 		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // a probe asks whether, not who
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a probe asks whether, not who
 	},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }

@@ -95,5 +95,5 @@ func (c *children) reapOne() bool {
 // The header is three ints, padded to a word.
 func siginfoPID(info *unix.Siginfo) int {
 	const header = (3*4 + unsafe.Sizeof(uintptr(0)) - 1) / unsafe.Sizeof(uintptr(0)) * unsafe.Sizeof(uintptr(0))
-	return int(*(*int32)(unsafe.Add(unsafe.Pointer(info), header)))
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(info), header))) //nolint:gosec // golang.org/x/sys has no accessor
 }

@@ -85,11 +85,8 @@ func (p *process) signal(sig syscall.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("cannot send signal %d: %w", sig, err)
 	}
-	switch sig {
-	case syscall.SIGSTOP:
-		p.paused = true
-	case syscall.SIGCONT:
-		p.paused = false
+	if sig == syscall.SIGSTOP || sig == syscall.SIGCONT {
+		p.paused = sig == syscall.SIGSTOP
 	}
 	return nil
 }

@@ -82,6 +82,7 @@ func (s *server) answer(q control.Request) (control.Response, error) {
 		return control.Response{}, nil
 	case control.OpStart:
 		return control.Response{}, s.startProcess(q)
+	default:
 	}
 	p, err := s.find(q.Name)
 	if err != nil {
