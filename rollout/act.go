@@ -1,0 +1,91 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/rollout/decide"
+	"github.com/weir-dev/weir/rollout/workload"
+)
+
+// act performs the effects in order, each on its object as it is now. The first
+// that cannot be performed ends the pass: those after it rest on it.
+func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.Effect) error {
+	for _, effect := range effects {
+		err := r.perform(ctx, o, effect)
+		r.Telemetry.Write(string(effect.Kind), err)
+		if err != nil {
+			return fmt.Errorf("cannot perform %s %s: %w", effect.Kind, effect.Name, err)
+		}
+		log.FromContext(ctx).Info("Performed", "effect", effect.Kind, "name", effect.Name, "revision", effect.Revision,
+			"size", effect.Size, "weight", effect.Weight, "raise", effect.Raise, "why", effect.Why)
+	}
+	return nil
+}
+
+// perform one effect.
+func (r *Reconciler) perform(ctx context.Context, o *observation, effect decide.Effect) error {
+	switch effect.Kind {
+	case decide.EffectSetWeight:
+		return r.setWeight(ctx, o, effect)
+	case decide.EffectRestoreRoute:
+		return o.provider.Restore(ctx, o.target, seq(o.rollout))
+	case decide.EffectAddFinalizer:
+		return r.setFinalizer(ctx, o, controllerutil.AddFinalizer)
+	case decide.EffectRemoveFinalizer:
+		return r.setFinalizer(ctx, o, controllerutil.RemoveFinalizer)
+	default:
+		return r.Workload.Apply(ctx, o.workloadPass(), effect)
+	}
+}
+
+// setWeight changes the canary's share of the routes. Before a write that
+// raises, everything else is checked again.
+func (r *Reconciler) setWeight(ctx context.Context, o *observation, effect decide.Effect) error {
+	if !effect.Raise {
+		return o.provider.Lower(ctx, o.target, effect.Weight, seq(o.rollout))
+	}
+	pass := o.workloadPass()
+	if err := r.Workload.CheckRaise(ctx, pass); err != nil {
+		return err
+	}
+	if err := r.Workload.CheckExposure(ctx, pass, effect); err != nil {
+		return err
+	}
+	return o.provider.Raise(ctx, o.target, effect.Weight, seq(o.rollout))
+}
+
+// workloadPass is what effects on the workload rest on.
+func (o *observation) workloadPass() workload.Pass {
+	pass := workload.Pass{Rollout: o.rollout, Services: o.facts.Services()}
+	if o.provider != nil {
+		pass.Routes = func(ctx context.Context) (providers.Observation, error) {
+			return o.provider.Observe(ctx, o.target, true)
+		}
+	}
+	return pass
+}
+
+// setFinalizer changes the finalizers of the Rollout, which then has another
+// resourceVersion on which the rest of the pass rests.
+func (r *Reconciler) setFinalizer(ctx context.Context, o *observation, set func(client.Object, string) bool) error {
+	changed := o.rollout.DeepCopy()
+	if !set(changed, v1alpha1.Finalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(o.rollout, client.MergeFromWithOptimisticLock{})
+	if err := r.Writer.Patch(ctx, changed, patch); err != nil {
+		return fmt.Errorf("cannot change metadata.finalizers: %w", err)
+	}
+	o.rollout = changed
+	return nil
+}
+
+// seq is the stamp of a recorded Rollout.
+func seq(rollout *v1alpha1.Rollout) int64 { return rollout.Status.Record.Seq }

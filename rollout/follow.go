@@ -1,0 +1,85 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/rollout/pods"
+)
+
+// follow begins or ends what runs beside the passes, as the release stands now.
+func (r *Reconciler) follow(o *observation) {
+	rollout, name := o.rollout, key(o.rollout)
+	status := &rollout.Status
+	if !underWay(rollout) || status.Canary.Revision == "" {
+		r.Pods.Forget(name)
+		r.Analyses.Forget(name)
+		return
+	}
+	r.Pods.Follow(name, pods.Release{
+		Number: status.Release.Number, Stable: status.Stable.Revision, Canary: status.Canary.Revision,
+	})
+	if !analysed(rollout) || len(o.templates) == 0 {
+		r.Analyses.Forget(name)
+		return
+	}
+	request := metrics.Request{
+		Namespace: rollout.Namespace, Workload: rollout.Spec.WorkloadRef.Name, Release: status.Release.Number,
+		StableRevision: status.Stable.Revision, CanaryRevision: status.Canary.Revision,
+		Templates: o.templates,
+	}
+	if t := status.Release.StartTime; t != nil {
+		request.Start = t.Time
+	}
+	if t := status.Release.VerifiedAt; t != nil {
+		request.StepStart = t.Time
+	}
+	r.Analyses.Follow(name, request)
+}
+
+// analysed tells whether the metrics of a release count at its stage: from its
+// first exposure to its promotion.
+func analysed(rollout *v1alpha1.Rollout) bool {
+	switch rollout.Status.Release.Stage {
+	case v1alpha1.StageProgressing, v1alpha1.StagePromoting:
+		return rollout.Spec.Analysis != nil
+	default:
+		return false
+	}
+}
+
+// forget a Rollout that is gone. One that was deleted at rest had no finalizer,
+// so its label may still be on a workload, and the hold policy would hold that
+// workload for ever. Nothing is unpaused: what a workload was paused for is not
+// known any more.
+func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) error {
+	r.Pods.Forget(name)
+	r.Analyses.Forget(name)
+	r.Telemetry.Forget(name)
+
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"})
+	err := r.Cached.List(ctx, list, client.InNamespace(name.Namespace), client.MatchingLabels{v1alpha1.RolloutLabel: name.Name})
+	if err != nil {
+		return fmt.Errorf("cannot list the Deployments with the label of the Rollout: %w", err)
+	}
+	for i := range list.Items {
+		labelled := &list.Items[i]
+		free := labelled.DeepCopy()
+		labels := free.GetLabels()
+		delete(labels, v1alpha1.RolloutLabel)
+		free.SetLabels(labels)
+		err := r.Writer.Patch(ctx, free, client.MergeFromWithOptions(labelled, client.MergeFromWithOptimisticLock{}))
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cannot take the label off Deployment %q: %w", labelled.GetName(), err)
+		}
+	}
+	return nil
+}

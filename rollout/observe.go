@@ -1,0 +1,282 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/rollout/decide"
+	"github.com/weir-dev/weir/rollout/workload"
+)
+
+// errGone: the Rollout does not exist, as the API server says.
+var errGone = errors.New("the Rollout does not exist")
+
+// observation is everything that one pass read.
+type observation struct {
+	rollout *v1alpha1.Rollout
+	facts   workload.Facts
+	// provider of the routes, nil without any, and what it is to split.
+	provider  providers.Provider
+	target    providers.Target
+	templates []metrics.Template
+	input     decide.Input
+}
+
+// observe reads everything that a decision about a Rollout may rest on; live
+// asks the API server. An error is never an observation: an object that cannot
+// be read is not one that is not there.
+func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, live bool) (*observation, error) {
+	rollout, err := r.read(ctx, key, live)
+	if err != nil {
+		return nil, err
+	}
+	o := &observation{rollout: rollout}
+	o.input = decide.Input{
+		Term: r.Term, Fresh: live, Rollout: rollout, Provider: specProvider(rollout),
+	}
+	if err := r.observeTraffic(ctx, o, live); err != nil {
+		return nil, err
+	}
+	if o.input.Approvals, err = r.approvals(ctx, rollout, live); err != nil {
+		return nil, err
+	}
+	o.observeSpec()
+	if err := r.observeOthers(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := r.observeAnalysis(ctx, o); err != nil {
+		return nil, err
+	}
+	// The time is read last: nothing above is younger than it.
+	o.input.Now = r.Now()
+	return o, nil
+}
+
+// read the Rollout. That it is not in a cache means nothing.
+func (r *Reconciler) read(ctx context.Context, key types.NamespacedName, live bool) (*v1alpha1.Rollout, error) {
+	rollout := &v1alpha1.Rollout{}
+	err := errGone
+	if !live {
+		err = client.IgnoreNotFound(r.Cached.Get(ctx, key, rollout))
+	}
+	if live || rollout.UID == "" {
+		err = r.Live.Get(ctx, key, rollout)
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, errGone
+	case err != nil:
+		return nil, fmt.Errorf("cannot read the Rollout: %w", err)
+	}
+	return rollout, nil
+}
+
+// observeTraffic reads the routes, the workload and the Services between them.
+func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bool) error {
+	o.target = providers.Target{
+		Namespace: o.rollout.Namespace, Owner: o.rollout.Name,
+		Routes: routes(o.rollout), Pairs: pairs(o.rollout.Status.Traffic.Services),
+		StableRevision: o.rollout.Status.Stable.Revision, CanaryRevision: o.rollout.Status.Canary.Revision,
+	}
+	var seen providers.Observation
+	var err error
+	if len(o.target.Routes) > 0 {
+		if o.provider = r.Routes[v1alpha1.ProviderGatewayAPI]; o.provider == nil {
+			return errors.New("cannot read the routes: no provider is configured for them")
+		}
+		if seen, err = r.observeRoutes(ctx, o, live); err != nil {
+			return err
+		}
+	}
+	if o.facts, err = r.Workload.Observe(ctx, o.rollout, seen.Services, live); err != nil {
+		return fmt.Errorf("cannot observe the workload: %w", err)
+	}
+	// Only now it is known which Services select the workload. Where those are
+	// others than thought, the routes mean something else.
+	if found := pairs(o.facts.Services()); o.provider != nil && !slices.Equal(found, o.target.Pairs) {
+		o.target.Routes, o.target.Pairs = routes(o.rollout), found
+		o.input.Problems = nil
+		if seen, err = r.observeRoutes(ctx, o, live); err != nil {
+			return err
+		}
+	}
+	o.facts.Target.Hold = r.Hold
+	o.input.Target, o.input.Sets, o.input.Backends = o.facts.Target, o.facts.Sets, o.facts.Backends
+	o.input.Problems = append(o.input.Problems, o.facts.Problems...)
+	if o.provider != nil {
+		o.input.Route = route(seen, len(o.target.Routes))
+	}
+	return nil
+}
+
+// observeRoutes reads the routes. What is wrong with them becomes a Problem;
+// those that do not exist are left out, since they carry nothing.
+func (r *Reconciler) observeRoutes(ctx context.Context, o *observation, live bool) (providers.Observation, error) {
+	for {
+		seen, err := o.provider.Observe(ctx, o.target, live)
+		if err == nil {
+			return seen, nil
+		}
+		left := len(o.target.Routes)
+		for _, cause := range causes(err) {
+			var missing *providers.NotFoundError
+			var unsupported *providers.UnsupportedError
+			switch {
+			case errors.As(cause, &missing):
+				o.dropRoute(missing)
+			case errors.As(cause, &unsupported):
+				o.problem(v1alpha1.ReasonUnsupported, "spec.traffic.routeRefs", unsupported.Error())
+			default:
+				return seen, fmt.Errorf("cannot read the routes: %w", err)
+			}
+		}
+		if len(o.target.Routes) == left {
+			return seen, nil
+		}
+		if left = len(o.target.Routes); left == 0 {
+			return providers.Observation{}, nil
+		}
+		o.input.Problems = slices.DeleteFunc(o.input.Problems, func(p decide.Problem) bool {
+			return p.Reason == v1alpha1.ReasonUnsupported // They are found again.
+		})
+	}
+}
+
+// dropRoute leaves out a route that does not exist. That is a problem if the
+// spec names it.
+func (o *observation) dropRoute(missing *providers.NotFoundError) {
+	is := func(ref v1alpha1.RouteReference) bool { return ref.Kind == missing.Kind && ref.Name == missing.Name }
+	o.target.Routes = slices.DeleteFunc(slices.Clone(o.target.Routes), is)
+	if t := o.rollout.Spec.Traffic; t != nil && slices.ContainsFunc(t.RouteRefs, is) {
+		o.problem(v1alpha1.ReasonInvalidSpec, "spec.traffic.routeRefs", missing.Error())
+	}
+}
+
+// problem notes something that keeps the Rollout from working.
+func (o *observation) problem(reason, field, message string) {
+	o.input.Problems = append(o.input.Problems, decide.Problem{Reason: reason, Field: field, Message: message})
+}
+
+// causes are the errors that an error was joined from.
+func causes(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // Only a join itself is taken apart.
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// route gives what a provider saw to the core. Over no routes at all the lowest
+// stamp is beyond any: there is nothing that could carry an older split.
+func route(seen providers.Observation, routes int) *decide.Route {
+	if routes == 0 {
+		return &decide.Route{Accepted: true, Stamp: math.MaxInt64}
+	}
+	return &decide.Route{
+		Split: seen.Split, Weight: seen.Weight, LowestWeight: seen.LowestWeight,
+		Accepted: seen.Accepted, Message: seen.Message, Stamp: seen.Stamp,
+		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes,
+	}
+}
+
+// specProvider is the provider that the spec asks for.
+func specProvider(rollout *v1alpha1.Rollout) v1alpha1.TrafficProvider {
+	if t := rollout.Spec.Traffic; t != nil && len(t.RouteRefs) > 0 {
+		return v1alpha1.ProviderGatewayAPI
+	}
+	return v1alpha1.ProviderKubernetes
+}
+
+// routes are those of the spec and, while a release or its remains are there,
+// those that it was split on: a route that was taken out of the spec still has
+// to be given back.
+func routes(rollout *v1alpha1.Rollout) []v1alpha1.RouteReference {
+	var refs []v1alpha1.RouteReference
+	if t := rollout.Spec.Traffic; t != nil {
+		refs = slices.Clone(t.RouteRefs)
+	}
+	if !underWay(rollout) {
+		return refs
+	}
+	for _, name := range rollout.Status.Traffic.Routes {
+		kind, name, ok := strings.Cut(name, "/")
+		if ok && !slices.ContainsFunc(refs, func(ref v1alpha1.RouteReference) bool { return ref.Kind == kind && ref.Name == name }) {
+			refs = append(refs, v1alpha1.RouteReference{Kind: kind, Name: name})
+		}
+	}
+	return refs
+}
+
+// pairs of each of the user's Services with the canary's.
+func pairs(services []string) []providers.Pair {
+	if len(services) == 0 {
+		return nil
+	}
+	out := make([]providers.Pair, 0, len(services))
+	for _, name := range slices.Sorted(slices.Values(services)) {
+		out = append(out, providers.Pair{Stable: name, Canary: workload.CanaryServiceName(name)})
+	}
+	return out
+}
+
+// underWay tells whether a release or its remains may be there.
+func underWay(rollout *v1alpha1.Rollout) bool {
+	switch rollout.Status.Release.Stage {
+	case "", v1alpha1.StageIdle, v1alpha1.StageAborted:
+		return false
+	default:
+		return true
+	}
+}
+
+// approvals are those of a Rollout, oldest first. At rest they are read from the
+// cache even in a live pass: there, one more can only start what is decided
+// again.
+func (r *Reconciler) approvals(ctx context.Context, rollout *v1alpha1.Rollout, live bool) ([]v1alpha1.Approval, error) {
+	reader := r.Cached
+	if live && underWay(rollout) {
+		reader = r.Live
+	}
+	list := &v1alpha1.ApprovalList{}
+	if err := reader.List(ctx, list, client.InNamespace(rollout.Namespace)); err != nil {
+		return nil, fmt.Errorf("cannot list Approvals: %w", err)
+	}
+	mine := slices.DeleteFunc(list.Items, func(a v1alpha1.Approval) bool { return a.Spec.TargetRef.UID != rollout.UID })
+	slices.SortFunc(mine, func(a, b v1alpha1.Approval) int {
+		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return mine, nil
+}
+
+// observeAnalysis resolves the templates and takes the newest verdict.
+func (r *Reconciler) observeAnalysis(ctx context.Context, o *observation) error {
+	templates, problems, err := r.Templates.Resolve(ctx, o.rollout)
+	if err != nil {
+		return fmt.Errorf("cannot read the analysis: %w", err)
+	}
+	o.templates = templates
+	o.input.Problems = append(o.input.Problems, problems...)
+	v, ok := r.Analyses.Verdict(types.NamespacedName{Namespace: o.rollout.Namespace, Name: o.rollout.Name})
+	if !ok {
+		return nil
+	}
+	o.input.Verdict = &decide.Verdict{
+		Release: v.Release, Revision: v.Revision, StepStart: v.StepStart,
+		Value: v.Value, Step: v.Step, Reason: v.Reason, Message: v.Message,
+		WindowEnd: v.WindowEnd, MissingSince: v.MissingSince, Metrics: v.Metrics, NextLook: v.NextLook,
+	}
+	return nil
+}

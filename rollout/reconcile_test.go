@@ -1,0 +1,367 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/rollout/decide"
+	"github.com/weir-dev/weir/rollout/workload"
+)
+
+func notFound(name string) error {
+	return apierrors.NewNotFound(schema.GroupResource{Group: "weir.dev", Resource: "rollouts"}, name)
+}
+
+func conflict() error {
+	return apierrors.NewConflict(schema.GroupResource{Group: "weir.dev", Resource: "rollouts"}, "web", errors.New("changed"))
+}
+
+// recorded is a status with a number.
+func recorded(seq int64) *v1alpha1.RolloutStatus {
+	r := newRollout(progressing)
+	r.Status.Record.Seq = seq
+	return &r.Status
+}
+
+func TestPass(t *testing.T) {
+	act := decide.Decision{
+		Status:  recorded(41),
+		Effects: []decide.Effect{{Kind: decide.EffectSealCanary, Name: "web-w1"}, {Kind: decide.EffectScaleCanary, Name: "web-w1"}},
+		Events:  []decide.Event{{Type: decide.EventNormal, Reason: "StepStarted", Action: "Release", Message: "step 2 of 3: 25%"}},
+	}
+	watching := []string{"watch pods of a and w1", "look no more"}
+	cases := map[string]struct {
+		reason    string
+		setUp     func(*shell)
+		decisions []decide.Decision
+		want      []string
+		err       string
+		after     time.Duration
+	}{
+		"NothingToDo": {
+			reason:    "what the caches show needs no live read and no write",
+			decisions: []decide.Decision{{}},
+			want:      append([]string{"decide on caches"}, watching...),
+		},
+		"WakeAt": {
+			reason:    "a decision that time can change is made again then",
+			decisions: []decide.Decision{{WakeAt: began.Add(time.Minute)}},
+			want:      append([]string{"decide on caches"}, watching...),
+			after:     time.Minute,
+		},
+		"WakeAtNow": {
+			reason:    "a timer that has run out makes no busy loop",
+			decisions: []decide.Decision{{WakeAt: began.Add(-time.Second)}},
+			want:      append([]string{"decide on caches"}, watching...),
+			after:     minWake,
+		},
+		"Lower": {
+			reason:    "what only lowers may rest on caches: record, act, tell, in this order",
+			decisions: []decide.Decision{act},
+			want: append([]string{
+				"decide on caches", "write status of *v1alpha1.Rollout", "SealCanary web-w1 at seq 41", "ScaleCanary web-w1 at seq 41",
+				"event Normal StepStarted Release: step 2 of 3: 25%",
+			}, watching...),
+		},
+		"ReadLive": {
+			reason:    "everything else is decided again on live reads",
+			decisions: []decide.Decision{{ReadLive: true}, act},
+			want: append([]string{
+				"decide on caches", "decide live", "write status of *v1alpha1.Rollout", "SealCanary web-w1 at seq 41", "ScaleCanary web-w1 at seq 41",
+				"event Normal StepStarted Release: step 2 of 3: 25%",
+			}, watching...),
+		},
+		"Trouble": {
+			reason:    "trouble of a pod shows only in live reads, so the pass begins with them",
+			setUp:     func(s *shell) { s.trouble = true },
+			decisions: []decide.Decision{{}},
+			want:      append([]string{"decide live"}, watching...),
+		},
+		"RecordConflict": {
+			reason:    "without the record there is no effect: read live and decide again, at once",
+			setUp:     func(s *shell) { s.fail["write status of *v1alpha1.Rollout"] = conflict() },
+			decisions: []decide.Decision{act, {}},
+			want:      append([]string{"decide on caches", "write status of *v1alpha1.Rollout", "decide live"}, watching...),
+		},
+		"EffectConflict": {
+			reason:    "an effect that meets a newer object ends the pass, what was recorded is told, and the next pass reads live",
+			setUp:     func(s *shell) { s.fail["SealCanary"] = conflict() },
+			decisions: []decide.Decision{act, {}},
+			want: append(append([]string{
+				"decide on caches", "write status of *v1alpha1.Rollout", "SealCanary web-w1 at seq 41",
+				"event Normal StepStarted Release: step 2 of 3: 25%",
+			}, watching...), append([]string{"decide live"}, watching...)...),
+		},
+		"Precondition": {
+			reason:    "so does one whose precondition does not hold",
+			setUp:     func(s *shell) { s.fail["ScaleCanary"] = workload.ErrPrecondition },
+			decisions: []decide.Decision{{Effects: act.Effects}, {}},
+			want: append(append([]string{
+				"decide on caches", "SealCanary web-w1 at seq 40", "ScaleCanary web-w1 at seq 40",
+			}, watching...), append([]string{"decide live"}, watching...)...),
+		},
+		"Fenced": {
+			reason:    "so does one on an object with a newer stamp",
+			setUp:     func(s *shell) { s.fail["SealCanary"] = providers.ErrFenced },
+			decisions: []decide.Decision{{Effects: act.Effects[:1]}, {}},
+			want: append(append([]string{"decide on caches", "SealCanary web-w1 at seq 40"}, watching...),
+				append([]string{"decide live"}, watching...)...),
+		},
+		"EffectError": {
+			reason:    "an error of another kind is left to the queue's back-off",
+			setUp:     func(s *shell) { s.fail["SealCanary"] = errors.New("no answer") },
+			decisions: []decide.Decision{{Effects: act.Effects}},
+			want:      append([]string{"decide on caches", "SealCanary web-w1 at seq 40"}, watching...),
+			err:       "cannot perform SealCanary web-w1: no answer",
+		},
+		"ReadError": {
+			reason:    "what cannot be read is not what is not there: no decision rests on it",
+			setUp:     func(s *shell) { s.fail["observe the workload"] = errors.New("no answer") },
+			decisions: []decide.Decision{act},
+			want:      nil,
+			err:       "cannot observe the workload: no answer",
+		},
+		"NotInCache": {
+			reason:    "that a Rollout is not in the cache means nothing",
+			setUp:     func(s *shell) { s.stale[web] = true },
+			decisions: []decide.Decision{{}},
+			want:      append([]string{"decide on caches"}, watching...),
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newShell(t, newRollout(progressing))
+			s.decisions = tc.decisions
+			if tc.setUp != nil {
+				tc.setUp(s)
+			}
+			result, err := s.reconcile()
+			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err {
+				t.Errorf("%s: error is %v, want %q", tc.reason, err, tc.err)
+			}
+			if diff := cmp.Diff(tc.want, s.log); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+			if result.RequeueAfter != tc.after {
+				t.Errorf("%s: comes back after %s, want %s", tc.reason, result.RequeueAfter, tc.after)
+			}
+		})
+	}
+}
+
+func TestConflictsEnd(t *testing.T) {
+	s := newShell(t, newRollout(progressing))
+	s.decisions = []decide.Decision{{Effects: []decide.Effect{{Kind: decide.EffectSealCanary}}}}
+	s.Workload = alwaysUnmet{s.Workload}
+	_, err := s.reconcile()
+	if !errors.Is(err, workload.ErrPrecondition) || len(s.inputs) != maxAttempts {
+		t.Errorf("a precondition that never holds ends in the queue's back-off: got %v after %d passes, want %d", err, len(s.inputs), maxAttempts)
+	}
+}
+
+type alwaysUnmet struct{ Workload }
+
+func (alwaysUnmet) Apply(context.Context, workload.Pass, decide.Effect) error {
+	return workload.ErrPrecondition
+}
+
+func TestWeights(t *testing.T) {
+	found := providers.Observation{Services: []string{"web"}, Accepted: true}
+	cases := map[string]struct {
+		reason string
+		effect decide.Effect
+		setUp  func(*shell)
+		want   []string
+	}{
+		"Lower": {
+			reason: "lowering waits for nothing",
+			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 0},
+			want:   []string{"lower [{web web-canary}] to 0 at seq 40"},
+		},
+		"Raise": {
+			reason: "raising checks everything else again",
+			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 2500, Raise: true},
+			want:   []string{"check the record and the template", "check pods and Services", "raise [{web web-canary}] to 2500 at seq 40"},
+		},
+		"NoRaise": {
+			reason: "a check that fails leaves the route alone",
+			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 2500, Raise: true},
+			setUp:  func(s *shell) { s.fail["check"] = errors.New("no answer") },
+			want:   []string{"check the record and the template"},
+		},
+		"NoPods": {
+			reason: "so does a canary without the pods for it",
+			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 2500, Raise: true},
+			setUp:  func(s *shell) { s.fail["check pods"] = workload.ErrPrecondition },
+			want:   []string{"check the record and the template", "check pods and Services"},
+		},
+		"Restore": {
+			reason: "the route is given back",
+			effect: decide.Effect{Kind: decide.EffectRestoreRoute},
+			want:   []string{"restore [{web web-canary}] to 0 at seq 40"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newShell(t, newRollout(progressing, routed("web")))
+			s.facts.Backends = []decide.Backend{{Name: "web", Exists: true}, {Name: "web-canary", Canary: true}}
+			s.routes = func(providers.Target, bool) (providers.Observation, error) { return found, nil }
+			s.decisions = []decide.Decision{{Effects: []decide.Effect{tc.effect}}, {}}
+			if tc.setUp != nil {
+				tc.setUp(s)
+			}
+			_, _ = s.reconcile() // The log tells.
+			var writes []string
+			for _, line := range s.log {
+				if !strings.HasPrefix(line, "decide") && !strings.HasPrefix(line, "watch") && !strings.HasPrefix(line, "look") {
+					writes = append(writes, line)
+				}
+			}
+			if diff := cmp.Diff(tc.want, writes); diff != "" {
+				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestFinalizer(t *testing.T) {
+	s := newShell(t, newRollout(progressing))
+	s.decisions = []decide.Decision{{Status: recorded(41), Effects: []decide.Effect{
+		{Kind: decide.EffectAddFinalizer}, {Kind: decide.EffectSealCanary},
+	}}}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{v1alpha1.Finalizer}, s.rollout().Finalizers); diff != "" {
+		t.Errorf("the finalizer is on: -want, +got:\n%s", diff)
+	}
+	if got := s.rollout().Status.Record.Seq; got != 41 {
+		t.Errorf("the record stays as it was: got seq %d, want 41", got)
+	}
+	s.decisions = []decide.Decision{{Effects: []decide.Effect{{Kind: decide.EffectRemoveFinalizer}}}}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.rollout().Finalizers; len(got) > 0 {
+		t.Errorf("the finalizer is off: got %v", got)
+	}
+}
+
+func TestGone(t *testing.T) {
+	deployment := func(name, label string) *appsv1.Deployment {
+		return &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{v1alpha1.RolloutLabel: label, "app": name}},
+			Spec:       appsv1.DeploymentSpec{Paused: true},
+		}
+	}
+	s := newShell(t, deployment("web", "web"), deployment("api", "api"))
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"watch no pods", "look no more", "count no more", "patch web"}
+	if diff := cmp.Diff(want, s.log); diff != "" {
+		t.Errorf("what is gone is let go: -want, +got:\n%s", diff)
+	}
+	got := &appsv1.Deployment{}
+	if err := s.Live.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"app": "web"}, got.Labels); diff != "" || !got.Spec.Paused {
+		t.Errorf("only the label goes, and nothing is unpaused: paused %t, -want, +got:\n%s", got.Spec.Paused, diff)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	approval := &v1alpha1.Approval{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "yes", UID: "yes-uid"},
+		Spec:       v1alpha1.ApprovalSpec{TargetRef: v1alpha1.ApprovalTarget{Kind: "Rollout", Name: "web", UID: "web-uid"}},
+	}
+	other := approval.DeepCopy()
+	other.Name, other.UID, other.Spec.TargetRef.UID = "other", "other-uid", "another-uid"
+	s := newShell(t, newRollout(progressing), approval, other)
+	s.decisions = []decide.Decision{{Answers: []decide.Answer{{Name: "yes", UID: "yes-uid", Counted: true, Reason: v1alpha1.ReasonCounted, Message: "1 of 2"}}}}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.inputs[0].Approvals; len(got) != 1 || got[0].Name != "yes" {
+		t.Errorf("only Approvals that name the UID are looked at: got %d", len(got))
+	}
+	if err := s.Live.Get(t.Context(), client.ObjectKeyFromObject(approval), approval); err != nil {
+		t.Fatal(err)
+	}
+	want := []metav1.Condition{{
+		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCounted, Message: "1 of 2",
+		LastTransitionTime: metav1.NewTime(began.Local()),
+	}}
+	if diff := cmp.Diff(want, approval.Status.Conditions); diff != "" {
+		t.Errorf("an Approval says whether it counted: -want, +got:\n%s", diff)
+	}
+}
+
+func TestEndIsCountedOnce(t *testing.T) {
+	s := newShell(t, newRollout(progressing))
+	ended := recorded(41)
+	ended.Release.Stage = v1alpha1.StageIdle
+	ended.History = []v1alpha1.HistoryEntry{{Number: 7, Revision: "w1", Result: v1alpha1.ResultPromoted}}
+	s.decisions = []decide.Decision{{Status: ended}, {}}
+	for range 2 {
+		if _, err := s.reconcile(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]v1alpha1.ReleaseResult{v1alpha1.ResultPromoted}, s.ended); diff != "" {
+		t.Errorf("a release ends once: -want, +got:\n%s", diff)
+	}
+	if got := s.log[len(s.log)-2:]; cmp.Diff([]string{"watch no pods", "look no more"}, got) != "" {
+		t.Errorf("at rest nothing is watched: got %v", got)
+	}
+}
+
+func TestStartWarns(t *testing.T) {
+	s := newShell(t, newRollout())
+	s.warnings = []string{"the budget counts pods, not shares"}
+	s.decisions = []decide.Decision{{Status: recorded(1)}, {}}
+	for range 2 {
+		if _, err := s.reconcile(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := 0
+	for _, line := range s.log {
+		if line == "event Warning LessSafe Release: the budget counts pods, not shares" {
+			said++
+		}
+	}
+	if said != 1 {
+		t.Errorf("what makes a release less safe is said once, at its start: got %d times", said)
+	}
+}
+
+func TestFollowAnalysis(t *testing.T) {
+	verified := metav1.NewMicroTime(began)
+	s := newShell(t, newRollout(progressing, func(r *v1alpha1.Rollout) {
+		r.Spec.Analysis = &v1alpha1.Analysis{}
+		r.Status.Release.VerifiedAt = &verified
+	}))
+	s.templates = []metrics.Template{{Ref: "AnalysisTemplate/a"}}
+	s.decisions = []decide.Decision{{}}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.log[len(s.log)-1]; got != "look at release 7, step since true" {
+		t.Errorf("a release with an analysis is looked at: got %q", got)
+	}
+}
