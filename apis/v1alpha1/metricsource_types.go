@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DefaultMetricSourceAnnotation, "true" on one MetricSource, makes it the one
+// DefaultMetricSourceAnnotation with value "true" makes a MetricSource the one
 // for templates that name none.
 const DefaultMetricSourceAnnotation = "metricsource.weir.dev/is-default"
 

@@ -5,6 +5,7 @@
 package chart
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"path"
@@ -140,7 +141,8 @@ func render(values map[string]any, cluster Cluster) (map[string]string, error) {
 		return nil, fmt.Errorf("cannot use the values: %w", err)
 	}
 	// Strict: a template that reads a value that is not there is a mistake.
-	files, err := engine.Engine{Strict: true}.Render(loaded, merged)
+	// There is nothing to cancel: without a cluster's client, nothing is asked.
+	files, err := engine.Engine{Strict: true}.RenderWithContext(context.Background(), loaded, merged)
 	if err != nil {
 		return nil, fmt.Errorf("cannot render the chart: %w", err)
 	}

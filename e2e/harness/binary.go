@@ -18,7 +18,7 @@ func Binary(name string) (string, error) {
 		dir = filepath.Join(cache, "bin")
 	}
 	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // the developer says where it is
 		return "", fmt.Errorf("cannot find %s: %w: build it with `make sandbox build`, or name the sandbox's binary in WEIR_SANDBOX", name, err)
 	}
 	return path, nil

@@ -144,7 +144,7 @@ func command(ctx context.Context, binary string, args ...string) (*exec.Cmd, err
 	if err != nil {
 		return nil, err
 	}
-	return exec.CommandContext(ctx, path, args...), nil
+	return exec.CommandContext(ctx, path, args...), nil //nolint:gosec // the sandbox is whose tests these are
 }
 
 // Main is the TestMain of a suite: it starts a sandbox, prepares it, runs the
