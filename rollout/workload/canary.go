@@ -46,7 +46,7 @@ func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effe
 	pass.stamp(canary)
 	err = c.writer.Create(ctx, canary, client.FieldOwner(FieldManager))
 	if apierrors.IsAlreadyExists(err) {
-		return s.isCanary(canary.GetName(), effect.Revision)
+		return c.checkCanary(ctx, pass, canary.GetName(), s.digest)
 	}
 	return err
 }
@@ -63,12 +63,16 @@ func (s *snapshot) noTwin(revision string) error {
 	return nil
 }
 
-// isCanary makes sure that the set which has the canary's name is the canary,
-// made by an earlier attempt.
-func (s *snapshot) isCanary(name, revision string) error {
+// checkCanary makes sure that the set which has the canary's name is the canary,
+// made by an earlier attempt or by another controller a moment ago.
+func (c *Client) checkCanary(ctx context.Context, pass Pass, name, digest string) error {
+	s, err := c.readLive(ctx, pass.Rollout, false)
+	if err != nil {
+		return err
+	}
 	set, ok := s.named(name)
-	if !ok || set.owner != decide.OwnerWeir || set.hash() != revision || set.digest != s.digest || set.DeletionTimestamp != nil {
-		return unmet("ReplicaSet %q exists and is not the canary of revision %q", name, revision)
+	if !ok || set.owner != decide.OwnerWeir || set.digest != digest || set.DeletionTimestamp != nil {
+		return unmet("ReplicaSet %q exists and is not the canary", name)
 	}
 	return nil
 }

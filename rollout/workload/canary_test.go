@@ -72,7 +72,7 @@ func TestCanaryObject(t *testing.T) {
 	v2 := revisionOf(podTemplate("v2"))
 	d := deployment(func(d *appsv1.Deployment) {
 		d.Spec.MinReadySeconds = 7
-		d.Annotations = map[string]string{revisionAnnotation: "2"}
+		d.Annotations = map[string]string{revisionAnnotation: "7"} // of a set that is gone
 		d.Spec.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpExists}}
 	})
 	old := owned("6b5c4d8f9", "v0", 0, func(rs *appsv1.ReplicaSet) { rs.Annotations = map[string]string{revisionAnnotation: "4"} })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,7 +63,11 @@ func (c *Client) freshDigest(ctx context.Context, kind schema.GroupVersionKind, 
 func (c *Client) full(ctx context.Context, kind schema.GroupVersionKind, obj client.Object) (*unstructured.Unstructured, error) {
 	full := &unstructured.Unstructured{}
 	full.SetGroupVersionKind(kind)
-	if err := c.live.Get(ctx, client.ObjectKeyFromObject(obj), full); err != nil {
+	err := c.live.Get(ctx, client.ObjectKeyFromObject(obj), full)
+	if apierrors.IsNotFound(err) {
+		return nil, unmet("%s %q went while it was read", kind.Kind, obj.GetName())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot read %s %q: %w", kind.Kind, obj.GetName(), err)
 	}
 	if full.GetUID() != obj.GetUID() || full.GetGeneration() != obj.GetGeneration() {

@@ -52,7 +52,7 @@ var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, deci
 	decide.EffectSealCanary:     (*Client).sealCanary,
 	decide.EffectDeleteCanary:   (*Client).deleteCanary,
 	decide.EffectDeleteTwin:     (*Client).deleteTwin,
-	decide.EffectZeroOldSet:     (*Client).zeroOldSet,
+	decide.EffectShrinkOldSet:   (*Client).shrinkOldSet,
 	decide.EffectBeginHandOver:  (*Client).beginHandOver,
 	decide.EffectAdopt:          (*Client).adopt,
 	decide.EffectEndHandOver:    (*Client).endHandOver,

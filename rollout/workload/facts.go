@@ -39,6 +39,8 @@ func (f Facts) Services() []string {
 // from the informers and are less: no pods, so no crashes, obstacles, ready
 // endpoints or terminating pods; only those sets and Services that the caches
 // hold; and no Problems. Target.Hold is the caller's to fill in.
+//
+// An ErrPrecondition says that something changed while it was read: read again.
 func (c *Client) Observe(ctx context.Context, rollout *v1alpha1.Rollout, services []string, live bool) (Facts, error) {
 	var (
 		s   *snapshot

@@ -167,11 +167,11 @@ func (s *snapshot) hasPods(set set) bool {
 	return false
 }
 
-// zeroOldSet scales an old set of the workload to nothing, where a newer
+// shrinkOldSet takes pods from an old set of the workload, where a third
 // template has paused the workload in the middle of its roll to the canary. The
-// workload's controller then leaves the full size to the one set that is left.
-func (c *Client) zeroOldSet(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, true)
+// workload's controller gives them to the set that is left.
+func (c *Client) shrinkOldSet(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, false)
 	if err != nil {
 		return err
 	}
@@ -179,17 +179,18 @@ func (c *Client) zeroOldSet(ctx context.Context, pass Pass, effect decide.Effect
 		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
 	}
 	old, ok := s.named(effect.Name)
-	if !ok || old.owner != decide.OwnerTarget || old.size() == 0 {
+	if !ok || old.owner != decide.OwnerTarget || old.size() <= effect.Size {
 		return nil
 	}
-	want := replicas(s.target.Spec.Replicas)
-	for _, fact := range s.setFacts() {
-		if fact.Owner == decide.OwnerTarget && fact.Name != old.Name && fact.Size >= want && fact.Available >= want {
+	if old.hash() == effect.Revision || old.digest == s.digest || s.revision(s.digest) == effect.Revision {
+		return unmet("ReplicaSet %q is not an old one: the template of Deployment %q is revision %q", old.Name, s.target.Name, s.revision(s.digest))
+	}
+	for _, set := range s.sets {
+		if set.owner == decide.OwnerTarget && set.hash() == effect.Revision {
 			before := old.DeepCopy()
-			none := int32(0)
-			old.Spec.Replicas = &none
+			old.Spec.Replicas = &effect.Size
 			return c.patch(ctx, before, old.ReplicaSet)
 		}
 	}
-	return unmet("no other ReplicaSet of Deployment %q has its %d pods available", s.target.Name, want)
+	return unmet("Deployment %q has no ReplicaSet of revision %q", s.target.Name, effect.Revision)
 }

@@ -160,33 +160,39 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-func TestZeroOldSet(t *testing.T) {
+func TestShrinkOldSet(t *testing.T) {
 	v2 := revisionOf(podTemplate("v2"))
-	zeroOld := decide.Effect{Kind: decide.EffectZeroOldSet, Name: "web-" + stableHash}
-	world := func(d *appsv1.Deployment, old, adopted *appsv1.ReplicaSet) []client.Object {
-		objs := []client.Object{d, old, adopted}
-		return append(append(objs, podsOf(old, int(*old.Spec.Replicas))...), podsOf(adopted, int(*adopted.Spec.Replicas))...)
-	}
+	shrink := decide.Effect{Kind: decide.EffectShrinkOldSet, Name: "web-" + stableHash, Revision: v2, Size: 1}
+	world := func(d *appsv1.Deployment, sets ...client.Object) []client.Object { return append(sets, d) }
 	v3 := func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v3") }
+	old, adopted := owned(stableHash, "v1", 3), owned(v2, "v2", 4)
 	cases := map[string]effectCase{
-		"Zero": {
-			reason: "The old set goes where the adopted one is full.",
-			objs:   world(deployment(v3), owned(stableHash, "v1", 1), owned(v2, "v2", 4)), effect: zeroOld,
-			want: []string{`patch web-7d9f8c5b4 {"metadata":{"resourceVersion":"999"},"spec":{"replicas":0}}`},
-		},
-		"NotFull": {
-			reason: "Pods of the old set stay while the other one is not full.",
-			objs:   world(deployment(v3), owned(stableHash, "v1", 2), owned(v2, "v2", 3)), effect: zeroOld, err: ErrPrecondition,
+		"Shrink": {
+			reason: "A third template has paused the roll: the old set gives way to the adopted one.",
+			objs:   world(deployment(v3), old, adopted), effect: shrink,
+			want: []string{`patch web-7d9f8c5b4 {"metadata":{"resourceVersion":"999"},"spec":{"replicas":1}}`},
 		},
 		"NotPaused": {
-			reason: "A workload that rolls zeroes its old sets itself.",
-			objs: world(deployment(func(d *appsv1.Deployment) { d.Spec.Paused = false }),
-				owned(stableHash, "v1", 1), owned(v2, "v2", 4)),
-			effect: zeroOld, err: ErrPrecondition,
+			reason: "A workload that rolls shrinks its old sets itself.",
+			objs:   world(deployment(v3, func(d *appsv1.Deployment) { d.Spec.Paused = false }), old, adopted),
+			effect: shrink, err: ErrPrecondition,
 		},
-		"Zeroed": {
-			reason: "A set that is empty is not written.",
-			objs:   world(deployment(v3), owned(stableHash, "v1", 0), owned(v2, "v2", 4)), effect: zeroOld,
+		"TemplateOfCanary": {
+			reason: "The workload only needs to be unpaused.",
+			objs:   world(deployment(), old, adopted), effect: shrink, err: ErrPrecondition,
+		},
+		"Reverted": {
+			reason: "The workload goes back to the old set, which must stay.",
+			objs:   world(deployment(func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v1") }), old, adopted),
+			effect: shrink, err: ErrPrecondition,
+		},
+		"NotAdopted": {
+			reason: "Stable keeps its pods while the canary is not the workload's own.",
+			objs:   world(deployment(v3), old, canarySet(4)), effect: shrink, err: ErrPrecondition,
+		},
+		"Small": {
+			reason: "A set that is small enough is not written.",
+			objs:   world(deployment(v3), owned(stableHash, "v1", 1), adopted), effect: shrink,
 		},
 	}
 	for name, tc := range cases {

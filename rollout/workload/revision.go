@@ -55,11 +55,11 @@ func (s *snapshot) known(digest string) bool {
 	return false
 }
 
-// nextRevisionNumber is one more than any that the workload's history knows. The
-// canary gets it at its creation: adopted without one, it would be missing from
-// the history.
+// nextRevisionNumber is one more than that of any set of the workload, as its
+// controller counts. The canary gets it at its creation: adopted without one, it
+// would be missing from the history.
 func (s *snapshot) nextRevisionNumber() string {
-	highest := revisionNumber(s.target.Annotations)
+	highest := int64(0)
 	for _, set := range s.sets {
 		highest = max(highest, revisionNumber(set.Annotations))
 	}
