@@ -30,7 +30,7 @@ func TestExamplesAreAccepted(t *testing.T) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			text, err := os.ReadFile(path)
 			must(t, err)
-			c.kubectl(t, harness.Admin, string(text), "create", "--dry-run=server", "--validate=strict", "-f", "-")
+			c.kubectl(t, harness.Admin, string(text), "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-")
 		})
 	}
 }
