@@ -86,6 +86,14 @@ func (b *Backend) Endpoints() []Endpoint {
 	return list
 }
 
+// CloseIdle closes the connections that no request uses, for a backend that is
+// not going to be used any more.
+func (b *Backend) CloseIdle() {
+	for _, e := range *b.current.Load() {
+		e.transport.CloseIdleConnections()
+	}
+}
+
 // send sends a request to one endpoint, and to another only if the first has
 // been removed and has not got a byte of it. It returns the endpoint that was
 // sent to last.
