@@ -3,5 +3,131 @@ package decide
 // Decide says what to record and to do, given what was observed. It is pure:
 // equal inputs give equal decisions, and the input is not changed.
 func Decide(in Input) Decision {
-	return Decision{Waiting: Waiting{Reason: WaitNothing}}
+	if d, outdated := ignore(&in); outdated {
+		return d
+	}
+	seen := in
+	p := newPass(&seen)
+	p.run()
+	if p.needsTerm() {
+		seen = in
+		p = newPass(&seen)
+		p.takeTerm()
+		p.run()
+	}
+	return p.decision()
+}
+
+// ignore turns an observation away that is older than what the record rests on.
+// It may miss anything.
+func ignore(in *Input) (Decision, bool) {
+	w := &in.Rollout.Status.Workload
+	if in.Target.UID != w.UID || in.Target.Generation >= w.ObservedGeneration {
+		return Decision{}, false
+	}
+	return Decision{
+		ReadLive: !in.Fresh,
+		Waiting:  Waiting{Reason: WaitNewerRead, Message: "a newer read of the workload: this one is older than what was recorded"},
+	}, true
+}
+
+// run is one pass: guard, planner, display.
+func (p *pass) run() {
+	if found, wrong := p.plan.check(); wrong && len(p.in.Problems) == 0 {
+		p.in.Problems = []Problem{found}
+	}
+	p.guard()
+	p.planStage()
+	p.label()
+	if !p.needLive {
+		p.display()
+	}
+}
+
+// needsTerm says whether this process is about to act on a release for the first
+// time. What only lowers need not wait for that.
+func (p *pass) needsTerm() bool {
+	if !p.underWay() && p.st.Release.Stage == p.old.Release.Stage || p.st.Record.Term == p.in.Term {
+		return false
+	}
+	if p.st != p.old {
+		return true
+	}
+	for i := range p.effects {
+		if !lowers(&p.effects[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// lowers says whether an effect may rest on caches: it takes exposure away from
+// whatever is there, or only stamps.
+func lowers(e *Effect) bool {
+	return e.Kind == EffectSetWeight && !e.Raise || e.Kind == EffectSealCanary
+}
+
+// decision turns the pass into its result. What rests on caches may only lower;
+// everything else is decided again on live reads.
+func (p *pass) decision() Decision {
+	d := Decision{Waiting: p.waiting, WakeAt: p.wakeAt}
+	p.wakeAtDeadline(&d)
+	if !p.in.Fresh && !p.cacheable() {
+		return Decision{ReadLive: true, Waiting: Waiting{Reason: WaitLiveRead, Message: p.waiting.Message}}
+	}
+	d.Effects = p.effects
+	if p.st != p.old {
+		d.Status, d.Events = p.st, p.events
+	}
+	if p.in.Fresh {
+		d.Answers = p.answers()
+	}
+	return d
+}
+
+// cacheable says whether a decision that rests on caches may be used. It keeps
+// the effects that lower, which come first.
+func (p *pass) cacheable() bool {
+	recorded, kept := p.st != p.old, 0
+	for kept < len(p.effects) && lowers(&p.effects[kept]) {
+		kept++
+	}
+	rest := len(p.effects) - kept
+	p.effects = p.effects[:kept]
+	switch {
+	case p.needLive || recorded && !p.lowered:
+		return false
+	case recorded || kept > 0:
+		return true
+	default:
+		return rest == 0 && len(p.answers()) == 0
+	}
+}
+
+// wakeAtDeadline adds the deadline of a release that goes up.
+func (p *pass) wakeAtDeadline(d *Decision) {
+	if dl := p.st.Release.Deadline; dl != nil && p.walking() && !p.obstructed() && !p.in.Rollout.Spec.Paused {
+		p.wake(dl.Time)
+	}
+	d.WakeAt = p.wakeAt
+}
+
+// label keeps the label by which the policies know the workload. It comes after
+// all that lowers, and before what raises.
+func (p *pass) label() {
+	t := &p.in.Target
+	if t.UID == "" || t.Label == p.in.Rollout.Name || p.deleting() || len(p.in.Problems) > 0 {
+		return
+	}
+	e := Effect{Kind: EffectLabel, Why: "the policies know a managed workload by its label"}
+	at := len(p.effects)
+	for i := range p.effects {
+		if p.effects[i].Raise {
+			at = i
+			break
+		}
+	}
+	p.effects = append(p.effects, Effect{})
+	copy(p.effects[at+1:], p.effects[at:])
+	p.effects[at] = e
 }

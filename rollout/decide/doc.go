@@ -35,9 +35,10 @@
 //     precondition (see EffectKind), and writes by compare-and-swap, stamped
 //     with Status.Record.Seq. An object with a greater stamp is not written. A
 //     failed precondition ends the pass; the next one decides anew.
-//  5. Before an effect with Raise, read the Rollout again: same resourceVersion
-//     as recorded, and not being deleted; and the workload's template must
-//     still be the canary's.
+//  5. For an effect with Raise, between the read of its object and its write,
+//     read the Rollout again: same resourceVersion as recorded, and not being
+//     deleted; and the workload's template must still be the canary's. In that
+//     order whatever changes later makes the write fail.
 //  6. Then events and answers to Approvals, best effort.
 //  7. Come back at Decision.WakeAt at the latest, or when anything changes.
 //

@@ -58,6 +58,8 @@ type Target struct {
 	Revision string
 	// Replicas that spec asks for.
 	Replicas int32
+	// MaxUnavailable of its rolling update, as a number of pods.
+	MaxUnavailable int32
 	// Paused is spec.paused.
 	Paused bool
 	// Vetoed says that the handover annotation is on the workload.
@@ -138,8 +140,9 @@ type Route struct {
 	// where not, Message says which and why.
 	Accepted bool
 	Message  string
-	// Stamp is the lowest stamp of the routes, 0 where one has none.
-	Stamp int64
+	// Stamp is the lowest stamp of the routes, 0 where one has none;
+	// HighestStamp is the highest.
+	Stamp, HighestStamp int64
 	// ForeignWriter is the field manager that last undid the split, if one did.
 	ForeignWriter string
 	// Routes found, as Kind/name, for display.
@@ -213,7 +216,7 @@ type Decision struct {
 	// Status to record, whole; nil when there is nothing to record. Its
 	// record.seq is one more than before.
 	Status *v1alpha1.RolloutStatus
-	// Effects in order. At most one raises, and it is the last one.
+	// Effects in order: those that lower first, those that raise last.
 	Effects []Effect
 	// Events, after the effects and best effort. There are none without a Status.
 	Events []Event
@@ -274,8 +277,8 @@ const (
 	// pinned and seen so (unless otherCallers is Shared); both backends have
 	// ready endpoints; the canary has at least Size available pods and a stamp of
 	// at least record.termSeq.
-	// Without Raise it makes the weight at most Weight, and stamps in any case;
-	// on a route that is as the user wrote it, it does nothing.
+	// Without Raise it makes the weight at most Weight, and stamps in any case; on
+	// a route that is as the user wrote it, it only stamps.
 	EffectSetWeight EffectKind = "SetWeight"
 	// EffectRestoreRoute gives every rule back as the user wrote it.
 	EffectRestoreRoute EffectKind = "RestoreRoute"
@@ -299,10 +302,12 @@ const (
 	// EffectDeleteTwin deletes the empty set Name of the workload's history, with
 	// preconditions on UID and resourceVersion. If: size and pods are 0.
 	EffectDeleteTwin EffectKind = "DeleteTwin"
-	// EffectZeroOldSet sets the size of the set Name of the workload to 0. If:
-	// the workload is paused, and another active set of it has its full size,
-	// available.
-	EffectZeroOldSet EffectKind = "ZeroOldSet"
+	// EffectShrinkOldSet sets the size of the set Name of the workload to Size,
+	// which is less. If: the workload is paused, its template is neither that
+	// set's nor Revision's, and the set of Revision belongs to it. It finishes a
+	// handover that a third template has interrupted; the workload's controller
+	// gives the pods to the other set.
+	EffectShrinkOldSet EffectKind = "ShrinkOldSet"
 
 	// EffectBeginHandOver sets the handover annotation on the workload and clears
 	// spec.paused, in one write: from now on its controller may adopt, but not
@@ -333,8 +338,9 @@ type Effect struct {
 	Revision string
 	// Size and Weight; see the kinds.
 	Size, Weight int32
-	// Raise says that the effect increases the canary's exposure or size. The
-	// shell reads the Rollout and the workload again before it.
+	// Raise says that the effect increases the canary's exposure or size, or hands
+	// it over. After it has read the object that the effect writes, and before it
+	// writes, the shell reads the Rollout and the workload again.
 	Raise bool
 	// Why in a few words, for logs.
 	Why string

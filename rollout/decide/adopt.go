@@ -1,0 +1,196 @@
+package decide
+
+import (
+	"fmt"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// planAdopting makes the canary's pods the workload's own. Whatever happens
+// here, traffic follows pods: first the Services take all pods of the workload,
+// then the routes are the user's again, and only then the workload adopts.
+func (p *pass) planAdopting() {
+	if !p.in.Fresh {
+		p.needLive = true
+		p.wait(WaitLiveRead, "live reads")
+		return
+	}
+	if p.in.Target.UID != p.st.Workload.UID {
+		p.finishAdopting(nil)
+		return
+	}
+	p.guardDeletion()
+	if p.handedOver() {
+		p.completeHandover()
+		return
+	}
+	p.handOver()
+}
+
+// handOver brings the canary and the traffic to where the workload can adopt,
+// and begins the handover.
+func (p *pass) handOver() {
+	t, c := &p.in.Target, p.canary
+	n := t.Replicas
+	if len(p.in.Problems) > 0 {
+		p.wait(WaitProblem, p.in.Problems[0].Message)
+		return
+	}
+	if !p.seal() || p.removeTwins() {
+		return
+	}
+	switch {
+	case c.Size < n:
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Raise: true, Why: "the workload was scaled up"})
+		p.short()
+		return
+	case c.Available < c.Size && c.Available < n:
+		p.short()
+		return
+	}
+	if !p.giveBack() {
+		return
+	}
+	// Once begun, the workload's controller does not get on with a generation
+	// before it has adopted: it wants to make a set, which the veto refuses.
+	begun := t.Vetoed && !t.Paused
+	switch {
+	case c.Size > n:
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Why: "the workload was scaled down"})
+		p.wait(WaitHandOver, "the canary to have the size of the workload")
+	case c.Pods > n:
+		p.wait(WaitHandOver, "the canary to have the size of the workload")
+	case !p.observed() && !begun:
+		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+	default:
+		if !begun {
+			p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: n, Raise: true, Why: "the canary is at full size and available"})
+		}
+		p.do(Effect{Kind: EffectAdopt, Name: c.Name, Revision: c.Hash, Size: n, Raise: true, Why: "the workload adopts the canary's pods"})
+		p.wait(WaitHandOver, "the workload to adopt the canary's pods")
+	}
+}
+
+// giveBack widens the user's Services and gives the routes back, so that stable
+// and canary serve side by side. It is true when the data plane has taken it.
+func (p *pass) giveBack() bool {
+	wide := p.widen()
+	r := p.in.Route
+	if r != nil && r.Split {
+		p.do(Effect{Kind: EffectRestoreRoute, Why: "traffic follows the pods of the workload now"})
+		return p.wait(WaitExposure, "the data plane to accept the routes as they were")
+	}
+	if r != nil && !r.Accepted {
+		return p.wait(WaitExposure, "the data plane to accept the routes as they were"+because(r.Message))
+	}
+	return wide || p.wait(WaitPin, "the Services to take all pods of the workload")
+}
+
+// completeHandover follows the workload until it runs one version alone.
+func (p *pass) completeHandover() {
+	t, c := &p.in.Target, p.canary
+	if !p.giveBack() {
+		return
+	}
+	if c != nil && c.Labelled && c.Owner != OwnerTarget {
+		p.wait(WaitHandOver, "the workload to adopt the canary's pods")
+		if t.Revision == c.Hash && t.Paused {
+			p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the handover goes on"})
+		}
+		return
+	}
+	if t.Vetoed {
+		p.do(Effect{Kind: EffectEndHandOver, Why: "the workload has adopted the canary's pods"})
+		p.unveto()
+		p.wait(WaitHandOver, "the veto on new ReplicaSets is being taken away")
+		return
+	}
+	p.unveto()
+	third := t.Revision != p.st.Canary.Revision && t.Revision != p.st.Stable.Revision
+	switch {
+	case t.Paused && !third:
+		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "the handover is to be completed"})
+		p.wait(WaitHandOver, "the workload to go on with the handover")
+	case !p.observed():
+		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+	case p.active > 1 && t.Paused:
+		p.shrinkOldSets()
+		p.wait(WaitHandOver, "the older pods to go, before the newest template is released")
+	case p.active > 1 || t.Replicas > 0 && p.active == 0:
+		p.wait(WaitHandOver, "the workload to scale the older pods down")
+	default:
+		p.finishAdopting(p.survivor())
+	}
+}
+
+// survivor is the set that the workload runs alone; scaled to zero, the set of
+// its template, else the canary's.
+func (p *pass) survivor() *Set {
+	if p.lone != nil {
+		return p.lone
+	}
+	if s := p.stableSet(); s != nil && s.Revision == p.in.Target.Revision {
+		return s
+	}
+	if p.canary != nil {
+		return p.canary
+	}
+	return p.twin
+}
+
+// shrinkOldSets finishes a handover that a third template has paused midway. It
+// takes as many older pods as the workload's own strategy would; the workload's
+// controller gives them to the canary's set.
+func (p *pass) shrinkOldSets() {
+	available := int32(0)
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Owner == OwnerTarget {
+			available += s.Available
+		}
+	}
+	spare := available - (p.in.Target.Replicas - p.in.Target.MaxUnavailable)
+	for i := range p.in.Sets {
+		s := &p.in.Sets[i]
+		if s.Owner != OwnerTarget || s.Size == 0 || s.Revision == p.st.Canary.Revision {
+			continue
+		}
+		// Pods that are not available cost nothing.
+		take := min(s.Size, max(spare, 0)+s.Size-min(s.Available, s.Size))
+		if take > 0 {
+			p.do(Effect{Kind: EffectShrinkOldSet, Name: s.Name, Revision: p.st.Canary.Revision, Size: s.Size - take,
+				Why: "a handover is finished before the next release"})
+		}
+		return
+	}
+}
+
+// finishAdopting records the end of the release: what runs is stable.
+func (p *pass) finishAdopting(s *Set) {
+	st := p.edit()
+	result, message := v1alpha1.ResultPromoted, ""
+	switch {
+	case s == nil:
+		result, message = v1alpha1.ResultSuperseded, "the workload was deleted during the handover"
+	case s.Revision != st.Canary.Revision:
+		result, message = v1alpha1.ResultSuperseded, "the workload went to another template during the handover"
+	}
+	st.Release.Deadline = nil
+	p.remember(result, message)
+	kind, reason := EventNormal, "Promoted"
+	text := fmt.Sprintf("Revision %s is stable: its pods have become the workload's own", st.Canary.Revision)
+	if s == nil || s.Revision != st.Canary.Revision {
+		reason, text = "Superseded", fmt.Sprintf("Release %d of revision %s: %s", st.Release.Number, st.Canary.Revision, message)
+	}
+	p.event(kind, reason, "Finish", text)
+	st.Stable = v1alpha1.RevisionStatus{}
+	if s != nil {
+		st.Stable = v1alpha1.RevisionStatus{Revision: s.Hash, Replicas: s.Size, AvailableReplicas: s.Available}
+		p.rename(s)
+	}
+	st.Canary = v1alpha1.RevisionStatus{}
+	st.Release.Stage, st.Release.Gates = v1alpha1.StageIdle, nil
+	st.Record.DesiredWeight = 0
+	p.sawTarget()
+	p.look()
+	p.planIdle()
+}

@@ -1,0 +1,282 @@
+package decide
+
+import "github.com/weir-dev/weir/apis/v1alpha1"
+
+// clear takes away what a release leaves behind, in such an order that no
+// request meets a backend that is not there: traffic, pods, routes, Services. It
+// is true when nothing is left.
+func (p *pass) clear() bool {
+	if !p.in.Fresh && p.remains() {
+		p.needLive = true
+		return p.wait(WaitLiveRead, "live reads")
+	}
+	return p.clearTraffic() && p.clearPods() && p.clearRoutes() && p.clearHandover()
+}
+
+// remains says whether anything of Weir's is there.
+func (p *pass) remains() bool {
+	if r := p.in.Route; r != nil && (r.Split || r.HighestStamp > 0) || p.in.Target.Vetoed {
+		return true
+	}
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Owner == OwnerWeir || s.Vetoed {
+			return true
+		}
+	}
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; b.Canary && b.Exists || !b.Canary && b.Revision != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// clearTraffic takes the canary's traffic away.
+func (p *pass) clearTraffic() bool {
+	r := p.in.Route
+	switch {
+	case r == nil || !r.Split:
+		return true
+	case r.Weight > 0:
+		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "no release is under way"})
+		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
+	case !r.Accepted:
+		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
+	}
+	return true
+}
+
+// clearPods deletes the sets that Weir made.
+func (p *pass) clearPods() bool {
+	gone := true
+	for i := range p.in.Sets {
+		s := &p.in.Sets[i]
+		if s.Owner == OwnerWeir {
+			p.do(Effect{Kind: EffectDeleteCanary, Name: s.Name, Revision: s.Hash, Why: "its release is over"})
+			gone = false
+		}
+	}
+	return gone || p.wait(WaitRemoval, "the canary's ReplicaSet is being deleted")
+}
+
+// clearRoutes gives the routes back as the user wrote them, then the user's
+// Services, and deletes the canary's.
+func (p *pass) clearRoutes() bool {
+	r := p.in.Route
+	if r != nil && (r.Split || r.HighestStamp > 0) {
+		p.do(Effect{Kind: EffectRestoreRoute, Why: "its release is over"})
+		return p.wait(WaitExposure, "the data plane to accept the routes as they were")
+	}
+	left := false
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; b.Canary && b.Exists || !b.Canary && b.Revision != "" {
+			left = true
+		}
+	}
+	if !left {
+		return true
+	}
+	if r != nil && !r.Accepted {
+		return p.wait(WaitExposure, "the data plane to accept the routes as they were"+because(r.Message))
+	}
+	p.widen()
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; b.Canary && b.Exists {
+			p.do(Effect{Kind: EffectDeleteBackend, Name: b.Name, Revision: b.Revision, Why: "its release is over"})
+		}
+	}
+	return p.wait(WaitRemoval, "the Services of the release are being given back")
+}
+
+// widen gives the user's Services their own selectors back. It is true when all
+// have them.
+func (p *pass) widen() bool {
+	wide := true
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; !b.Canary && b.Revision != "" {
+			p.do(Effect{Kind: EffectWiden, Name: b.Name, Why: "all pods of the workload may serve"})
+			wide = false
+		}
+	}
+	return wide
+}
+
+// clearHandover takes the veto off the workload, and then off its sets: its
+// controller copies it from the one to the others.
+func (p *pass) clearHandover() bool {
+	if t := &p.in.Target; t.Vetoed {
+		if !t.Paused && t.Revision != p.st.Stable.Revision {
+			// Without the veto its controller would roll to the template at once.
+			p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "the template was not promoted"})
+		}
+		p.do(Effect{Kind: EffectEndHandOver, Why: "no handover is under way"})
+		return p.wait(WaitHandOver, "the veto on new ReplicaSets is being taken away")
+	}
+	p.unveto()
+	return true
+}
+
+// unveto takes the annotation off every set of the workload that carries it.
+func (p *pass) unveto() {
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Vetoed {
+			p.do(Effect{Kind: EffectUnveto, Name: s.Name, Revision: s.Hash, Why: "a later undo would bring the veto back"})
+		}
+	}
+}
+
+// planRollingBack takes the canary's traffic and then its pods away.
+func (p *pass) planRollingBack() {
+	if !p.closeTraffic() {
+		return
+	}
+	if !p.in.Fresh {
+		// That something is gone only live reads can show.
+		p.needLive = !p.lowered
+		p.wait(WaitLiveRead, "live reads")
+		return
+	}
+	if p.adopted() {
+		// A handover in flight has landed after all. The pods are the workload's
+		// now, and only it can take them away.
+		p.enter(v1alpha1.StageAdopting)
+		p.planAdopting()
+		return
+	}
+	if p.keepPods() {
+		p.end()
+		return
+	}
+	if !p.drained() {
+		return
+	}
+	if p.clearPods() && p.clearRoutes() && p.clearHandover() {
+		p.end()
+	}
+}
+
+// closeTraffic lowers and seals. Both objects are stamped even when there is
+// nothing to lower, so that raises in flight fail.
+func (p *pass) closeTraffic() bool {
+	r, c := p.in.Route, p.canary
+	sealed := p.st.Record.ExposureSeq
+	ours := c != nil && c.Owner == OwnerWeir
+	if r != nil && (r.Weight > 0 || r.Stamp < sealed && (r.Split || ours)) {
+		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
+	}
+	if ours && c.Stamp < sealed {
+		p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
+	}
+	if ours && p.routed && !p.sharedCallers() {
+		// From the adoption the Services are wide and the canary serves by them.
+		p.pin()
+	}
+	if len(p.effects) > 0 {
+		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
+	}
+	if r != nil && r.Split && !r.Accepted {
+		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
+	}
+	return true
+}
+
+// adopted says whether the workload owns the canary's pods.
+func (p *pass) adopted() bool {
+	return p.in.Fresh && p.in.Target.UID == p.st.Workload.UID &&
+		(p.twin != nil || p.canary != nil && p.canary.Owner == OwnerTarget)
+}
+
+// keepPods says whether the pods of a version that failed stay for study. Without
+// routes they would go on to serve, so there they go.
+func (p *pass) keepPods() bool {
+	if p.in.Rollout.Spec.OnFailure != v1alpha1.FailureHold || !p.routed || p.canary == nil || p.sharedCallers() {
+		return false
+	}
+	c := p.st.Release.Cause
+	return c == v1alpha1.CauseFailed || c == v1alpha1.CauseDeadlineExceeded
+}
+
+// drained waits until requests in flight have ended. Without routes the pods
+// end their requests themselves when they are deleted.
+func (p *pass) drained() bool {
+	if !p.routed || p.canary == nil || p.canary.Owner != OwnerWeir || p.canary.Pods == 0 && p.canary.Size == 0 {
+		return true
+	}
+	until := p.st.Release.DrainUntil
+	if until == nil {
+		delay := defaultScaleDownDelay
+		if c := p.in.Rollout.Spec.Capacity; c != nil {
+			delay = c.ScaleDownDelay.Or(delay)
+		}
+		if delay == 0 {
+			return true
+		}
+		until = micro(p.in.Now.Add(delay))
+		p.edit().Release.DrainUntil = until
+	}
+	if p.in.Now.Before(until.Time) {
+		p.wake(until.Time)
+		return p.wait(WaitDrain, "drain until "+clock(until.Time))
+	}
+	return true
+}
+
+// end records the end of a rollback.
+func (p *pass) end() {
+	st := p.edit()
+	cause, message := st.Release.Cause, st.Release.Message
+	st.Release.VerifiedAt, st.Release.Deadline, st.Release.DrainUntil, st.Release.Gates = nil, nil, nil, nil
+	p.remember(resultOf(cause), message)
+	p.sawTarget()
+	switch cause {
+	case v1alpha1.CauseFailed, v1alpha1.CauseUserAbort, v1alpha1.CauseDeadlineExceeded:
+		st.Release.Stage = v1alpha1.StageAborted
+		p.event(EventWarning, "RolledBack", "Hold", p.rolledBackText())
+		p.planAborted()
+	case v1alpha1.CauseDeleted:
+		st.Release.Stage = v1alpha1.StageAborted
+		p.leave()
+	default:
+		st.Release.Stage = v1alpha1.StageIdle
+		st.Canary = v1alpha1.RevisionStatus{}
+		p.look()
+		p.planIdle()
+	}
+}
+
+// planAborted waits, held, for a template other than the one that failed.
+func (p *pass) planAborted() {
+	t := &p.in.Target
+	retry := p.command(v1alpha1.ActionRetry)
+	stay := t.Revision == p.st.Release.FailedRevision && t.Paused && t.UID == p.st.Workload.UID
+	if stay && retry == nil && !p.deleting() && p.keepPods() {
+		p.wait(WaitRevert, p.rolledBackText())
+		return
+	}
+	if len(p.in.Problems) > 0 && t.UID != "" && !p.deleting() {
+		p.wait(WaitProblem, p.in.Problems[0].Message)
+		return
+	}
+	if !p.clear() {
+		return
+	}
+	switch {
+	case p.deleting():
+		p.leave()
+	case stay && retry != nil && len(p.in.Problems) == 0 && !p.in.Rollout.Spec.Paused && t.Replicas > 0 && p.observed():
+		p.start(commandText(retry))
+		p.planProgressing()
+	case stay:
+		p.wait(WaitRevert, p.rolledBackText())
+	default:
+		if !p.in.Fresh {
+			p.needLive = true
+			return
+		}
+		st := p.edit()
+		st.Release.Stage = v1alpha1.StageIdle
+		st.Canary = v1alpha1.RevisionStatus{}
+		p.look()
+		p.planIdle()
+	}
+}

@@ -1,0 +1,285 @@
+package decide
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// shortWait is how long a wait that ends by itself may last before it is
+// recorded for people to see.
+const shortWait = 10 * time.Second
+
+// display brings what people read up to date: always together with a decision,
+// and by itself only when a wait begins that people care about.
+func (p *pass) display() {
+	if p.deleting() && p.st == p.old {
+		return
+	}
+	if p.st.ObservedGeneration != p.in.Rollout.Generation {
+		p.edit()
+	}
+	if p.st == p.old && !p.worthRecording() {
+		return
+	}
+	st := p.edit()
+	st.ObservedGeneration = p.in.Rollout.Generation
+	st.WaitingFor = p.waitingFor()
+	st.Workload.Hold = p.in.Target.Hold
+	if p.walking() {
+		st.Record.StepsGeneration = p.in.Rollout.Generation
+	}
+	if p.gates != nil {
+		st.Release.Gates = gateStatuses(p.gates)
+	}
+	p.displayRelease()
+	p.displayExposure()
+	p.displayAnalysis()
+	p.setConditions()
+}
+
+// kind of a wait: whether it is recorded at once, after a while, or only when
+// the conditions change by it.
+func (r WaitReason) kind() waitKind {
+	switch r {
+	case WaitApproval, WaitHold, WaitAnalysis, WaitMissingData, WaitTimedOut, WaitShare, WaitPaused,
+		WaitObstacle, WaitScaledToZero, WaitProblem, WaitHoldBypassed, WaitFirst:
+		return waitsLong
+	case WaitNothing, WaitRevert:
+		return atRest
+	default:
+		return waitsShortly
+	}
+}
+
+type waitKind int
+
+const (
+	waitsShortly waitKind = iota
+	waitsLong
+	atRest
+)
+
+// worthRecording says whether the display alone is worth a write.
+func (p *pass) worthRecording() bool {
+	switch p.waiting.Reason.kind() {
+	case waitsShortly:
+		since := p.waitsSince()
+		if since.IsZero() || p.waitingFor() == p.st.WaitingFor {
+			return false
+		}
+		shown := since.Add(shortWait)
+		p.wake(shown)
+		return !p.in.Now.Before(shown)
+	case waitsLong:
+		if p.waitingFor() != p.st.WaitingFor || p.approversChanged() {
+			return true
+		}
+	}
+	return p.conditionsChanged()
+}
+
+// waitsSince is since when the release has been on the way to where it waits; it
+// is zero when that is not known.
+func (p *pass) waitsSince() time.Time {
+	if d := p.st.Release.Deadline; d != nil {
+		return d.Add(-p.progressDeadline())
+	}
+	return time.Time{}
+}
+
+// approversChanged says whether people have been asked or have answered since
+// the last record.
+func (p *pass) approversChanged() bool {
+	for i := range p.gates {
+		g := &p.gates[i]
+		if g.Type != v1alpha1.GateApproval {
+			continue
+		}
+		r := p.recorded(g.Type, g.Name)
+		if r == nil || len(r.Approvers) != len(g.Approvers) || (r.AskedAt == nil) != (g.AskedAt == nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// displayRelease shows where the release stands.
+func (p *pass) displayRelease() {
+	st, n := p.st, p.in.Target.Replicas
+	if s := p.stableSet(); s != nil {
+		st.Stable.Replicas, st.Stable.AvailableReplicas = s.Size, s.Available
+	}
+	switch c := p.canary; {
+	case c != nil:
+		st.Canary.Replicas, st.Canary.AvailableReplicas = c.Size, c.Available
+	case st.Canary.Revision != "" && n >= 0:
+		st.Canary.Replicas, st.Canary.AvailableReplicas = 0, 0
+	}
+	switch p.stage() {
+	case v1alpha1.StageIdle:
+		st.Release.Position = ""
+	case v1alpha1.StageProgressing:
+		st.Release.Position = p.position()
+	}
+}
+
+// displayExposure shows what is allowed, configured, accepted and measured.
+func (p *pass) displayExposure() {
+	x := &p.st.Exposure
+	if p.stage() == v1alpha1.StageIdle {
+		*x = v1alpha1.ExposureStatus{}
+		return
+	}
+	x.Desired = v1alpha1.FormatWeight(p.allowed())
+	switch r := p.in.Route; {
+	case r != nil:
+		x.Configured = v1alpha1.FormatWeight(r.Weight)
+		if r.Accepted {
+			x.Accepted = x.Configured
+		}
+	case !p.routed:
+		x.Configured = v1alpha1.FormatWeight(p.shareOfPods())
+		x.Accepted = x.Configured
+	}
+	if m := p.in.Measured; m != nil && m.Total > 0 {
+		x.Measured = v1alpha1.FormatWeight(int32(m.Canary * 10000 / m.Total))
+		x.MeasuredRequests = m.Total
+	}
+}
+
+// shareOfPods is the canary's share of the available pods.
+func (p *pass) shareOfPods() int32 {
+	all, canary := int64(0), int64(p.available())
+	for i := range p.in.Sets {
+		all += int64(p.in.Sets[i].Available)
+	}
+	if all == 0 {
+		return 0
+	}
+	return int32(canary * int64(v1alpha1.FullWeight) / all)
+}
+
+// displayAnalysis shows the evidence that the record rests on.
+func (p *pass) displayAnalysis() {
+	v := p.verdict()
+	if v == nil {
+		return
+	}
+	a := &p.st.Analysis
+	a.Verdict, a.Reason, a.Message = v.Value, clip(v.Reason, 64), clip(v.Message, 1024)
+	a.Metrics, a.WindowEnd = v.Metrics, nil
+	if !v.WindowEnd.IsZero() {
+		a.WindowEnd = second(v.WindowEnd)
+	}
+}
+
+// conditions are the three conditions, as kstatus reads them.
+type conditions struct {
+	ready, reconciling, stalled metav1.ConditionStatus
+	reason, message             string
+}
+
+// assess derives the conditions from the stage and the wait.
+func (p *pass) assess() conditions {
+	moving := conditions{ready: metav1.ConditionUnknown, reconciling: metav1.ConditionTrue, stalled: metav1.ConditionFalse}
+	stalled := conditions{ready: metav1.ConditionFalse, reconciling: metav1.ConditionFalse, stalled: metav1.ConditionTrue}
+	if len(p.in.Problems) > 0 && p.stage() != v1alpha1.StageRollingBack {
+		stalled.reason, stalled.message = p.in.Problems[0].Reason, clip(p.in.Problems[0].Message, 1024)
+		return stalled
+	}
+	switch p.stage() {
+	case v1alpha1.StageAborted:
+		stalled.reason, stalled.message = v1alpha1.ReasonRolledBack, p.rolledBackText()
+		return stalled
+	case v1alpha1.StageIdle:
+		return p.assessIdle(moving)
+	}
+	moving.reason, moving.message = p.movingReason(), p.releaseText()
+	return moving
+}
+
+// assessIdle derives the conditions between releases.
+func (p *pass) assessIdle(moving conditions) conditions {
+	switch p.waiting.Reason {
+	case WaitFirst, WaitHoldBypassed:
+		moving.reason, moving.message = v1alpha1.ReasonReleasing, "Waiting for "+p.waiting.Message
+		if p.waiting.Reason == WaitHoldBypassed {
+			moving.message = "The hold was bypassed: " + p.waiting.Message
+		}
+		return moving
+	case WaitPaused:
+		moving.reason, moving.message = v1alpha1.ReasonPaused, "A new template waits: spec.paused is true"
+		return moving
+	}
+	return conditions{
+		ready: metav1.ConditionTrue, reconciling: metav1.ConditionFalse, stalled: metav1.ConditionFalse,
+		reason: v1alpha1.ReasonStable, message: "Revision " + p.st.Stable.Revision + " is stable",
+	}
+}
+
+// movingReason is the state of a release under way, as people read it.
+func (p *pass) movingReason() string {
+	switch p.stage() {
+	case v1alpha1.StageRollingBack:
+		return v1alpha1.ReasonRollingBack
+	case v1alpha1.StageAdopting:
+		return v1alpha1.ReasonPromoting
+	}
+	switch p.waiting.Reason {
+	case WaitApproval:
+		return v1alpha1.ReasonWaitingForApproval
+	case WaitAnalysis, WaitShare:
+		return v1alpha1.ReasonWaitingForEvidence
+	case WaitMissingData, WaitTimedOut, WaitObstacle:
+		return v1alpha1.ReasonHeld
+	case WaitPaused:
+		return v1alpha1.ReasonPaused
+	}
+	if p.stage() == v1alpha1.StagePromoting {
+		return v1alpha1.ReasonPromoting
+	}
+	return v1alpha1.ReasonReleasing
+}
+
+// setConditions writes the conditions. The time of a transition moves only with
+// the status.
+func (p *pass) setConditions() {
+	c := p.assess()
+	p.st.Conditions = []metav1.Condition{
+		p.condition(v1alpha1.ConditionReady, c.ready, c.reason, c.message),
+		p.condition(v1alpha1.ConditionReconciling, c.reconciling, c.reason, c.message),
+		p.condition(v1alpha1.ConditionStalled, c.stalled, c.reason, c.message),
+	}
+}
+
+// condition is one condition, with the time of the recorded one where its
+// status is the same.
+func (p *pass) condition(kind string, status metav1.ConditionStatus, reason, message string) metav1.Condition {
+	c := metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: clip(message, 1024),
+		ObservedGeneration: p.in.Rollout.Generation, LastTransitionTime: *second(p.in.Now),
+	}
+	if r := p.recordedCondition(kind); r != nil && r.Status == status {
+		c.LastTransitionTime = r.LastTransitionTime
+	}
+	return c
+}
+
+// recordedCondition is a condition as it was read, nil if it was not there.
+func (p *pass) recordedCondition(kind string) *metav1.Condition {
+	for i := range p.old.Conditions {
+		if c := &p.old.Conditions[i]; c.Type == kind {
+			return c
+		}
+	}
+	return nil
+}
+
+// conditionsChanged says whether the Ready condition would say something else.
+func (p *pass) conditionsChanged() bool {
+	c, r := p.assess(), p.recordedCondition(v1alpha1.ConditionReady)
+	return r == nil || r.Status != c.ready || r.Reason != c.reason || r.Message != clip(c.message, 1024)
+}

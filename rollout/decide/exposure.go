@@ -1,0 +1,288 @@
+package decide
+
+import (
+	"fmt"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// prepare makes everything ready that a canary needs before it may have pods,
+// and keeps it so. It is true when nothing is left to do.
+func (p *pass) prepare() bool {
+	p.guardDeletion()
+	t := &p.in.Target
+	if !t.Paused {
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a release is under way"})
+		return p.wait(WaitWorkload, "the workload is being paused, since a release is under way")
+	}
+	if p.removeStrays() || p.removeTwins() {
+		return p.wait(WaitRemoval, "ReplicaSets that are in the way are being removed")
+	}
+	if !p.routed {
+		return true
+	}
+	if p.in.Route == nil {
+		return p.wait(WaitExposure, "the routes have not been read")
+	}
+	return p.prepareBackends()
+}
+
+// guardDeletion keeps the Rollout from vanishing while something of the release
+// is there.
+func (p *pass) guardDeletion() {
+	if !p.deleting() && !p.hasFinalizer() {
+		p.do(Effect{Kind: EffectAddFinalizer, Why: "a release is under way"})
+	}
+}
+
+// hasFinalizer says whether the Rollout carries Weir's finalizer.
+func (p *pass) hasFinalizer() bool {
+	for _, f := range p.in.Rollout.Finalizers {
+		if f == v1alpha1.Finalizer {
+			return true
+		}
+	}
+	return false
+}
+
+// removeStrays deletes sets that Weir made for other releases: a create of an
+// older process may land late, and nothing can fence it.
+func (p *pass) removeStrays() bool {
+	found := false
+	for i := range p.in.Sets {
+		s := &p.in.Sets[i]
+		if s.Owner == OwnerWeir && !s.Labelled && s != p.canary {
+			p.do(Effect{Kind: EffectDeleteCanary, Name: s.Name, Revision: s.Hash, Why: "it belongs to no release"})
+			found = true
+		}
+	}
+	return found
+}
+
+// removeTwins deletes empty sets of the workload's history that its controller
+// would prefer to the canary (an older one with an equal template) or to the
+// stable set (the newest one, when a paused workload is scaled up from zero).
+func (p *pass) removeTwins() bool {
+	stable := p.stableSet()
+	found := false
+	for i := range p.in.Sets {
+		s := &p.in.Sets[i]
+		if s.Owner != OwnerTarget || s.Size > 0 || s.Pods > 0 || s == stable || s == p.canary {
+			continue
+		}
+		if s.Revision == p.st.Canary.Revision || stable != nil && !s.Created.Before(stable.Created) {
+			p.do(Effect{Kind: EffectDeleteTwin, Name: s.Name, Revision: s.Hash, Why: "the workload's controller would prefer it"})
+			found = true
+		}
+	}
+	return found
+}
+
+// stableSet is the workload's set of the stable revision, nil if there is none.
+func (p *pass) stableSet() *Set {
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Owner == OwnerTarget && s.Hash == p.st.Stable.Revision {
+			return s
+		}
+	}
+	return nil
+}
+
+// prepareBackends makes the canary's Services and narrows the user's to stable.
+// Before the endpoint controller has acted on that no canary pod may exist: the
+// user's Services select it too.
+func (p *pass) prepareBackends() bool {
+	ready := true
+	for i := range p.in.Backends {
+		b := &p.in.Backends[i]
+		if b.Canary && (!b.Exists || b.Revision != p.st.Canary.Revision || b.Stamp < p.st.Record.ReleaseSeq) {
+			p.do(Effect{Kind: EffectEnsureBackend, Name: b.Name, Revision: p.st.Canary.Revision, Why: "the canary needs a Service of its own"})
+			ready = false
+		}
+	}
+	if p.sharedCallers() {
+		return ready || p.wait(WaitPin, "the canary's Services are being made")
+	}
+	ready = p.pin() && ready
+	if !ready {
+		return p.wait(WaitPin, "the Services are being narrowed to the stable version")
+	}
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; !b.Canary && b.Seen != p.st.Stable.Revision {
+			return p.wait(WaitPin, fmt.Sprintf("EndpointSlices of Service %s to show that it is narrowed to the stable version", b.Name))
+		}
+	}
+	return true
+}
+
+// pin narrows the user's Services to the stable version where they are not. It
+// is true when all are.
+func (p *pass) pin() bool {
+	pinned := true
+	stable := p.st.Stable.Revision
+	for i := range p.in.Backends {
+		b := &p.in.Backends[i]
+		if b.Canary || b.Revision == stable {
+			continue
+		}
+		pinned = false
+		if p.lone != nil && p.lone.Hash == stable {
+			p.do(Effect{Kind: EffectPin, Name: b.Name, Revision: stable, Why: "callers beside the routes get stable"})
+		}
+	}
+	return pinned
+}
+
+// inForce says whether the exposure is exactly what is allowed. Before the
+// clock of the step runs it must also be accepted by the data plane, or without
+// routes the pods must be there. Later neither a new generation of the route
+// that keeps the weight nor missing pods interrupt it.
+func (p *pass) inForce() bool {
+	if p.st.Record.Lowered {
+		return false
+	}
+	verified := p.st.Release.VerifiedAt != nil
+	if !p.routed {
+		size := p.size()
+		switch {
+		case size == 0:
+			return true
+		case p.canary == nil || p.canary.Stamp < p.st.Record.ExposureSeq:
+			return false
+		default:
+			return verified || p.canary.Size == size && p.canary.Available >= size
+		}
+	}
+	r, weight := p.in.Route, p.allowed()
+	switch {
+	case r == nil || r.Weight != weight || r.LowestWeight != weight:
+		return false
+	case weight == 0:
+		return !r.Split || r.Accepted || verified
+	default:
+		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted || verified)
+	}
+}
+
+// expose brings the canary to its size and then to its weight, one raise at
+// most, and says what it waits for.
+func (p *pass) expose() {
+	if !p.fit() {
+		return
+	}
+	if p.st.Record.Lowered && !p.restore() {
+		return
+	}
+	switch {
+	case p.routed:
+		p.weigh()
+	case p.available() < p.size():
+		p.short()
+	}
+}
+
+// fit brings the canary's set to its size. It is true when it has that size.
+func (p *pass) fit() bool {
+	size, c := p.size(), p.canary
+	newest := max(p.st.Record.TermSeq, p.st.Record.ReleaseSeq)
+	if !p.routed {
+		newest = max(newest, p.st.Record.ExposureSeq)
+	}
+	switch {
+	case c == nil && size == 0:
+		return true
+	case c == nil:
+		p.do(Effect{Kind: EffectCreateCanary, Revision: p.st.Canary.Revision, Size: size, Raise: true, Why: p.stepText()})
+		return p.short()
+	case c.Size > size:
+		if p.mayShrink() {
+			p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Why: "fewer pods are needed"})
+		}
+		return p.routed
+	case c.Size < size && c.Stamp >= p.st.Record.TermSeq:
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Raise: true, Why: p.stepText()})
+		return p.short()
+	case c.Stamp < newest:
+		p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
+		p.wait(WaitExposure, "the canary's set to be stamped")
+		return c.Size == size
+	default:
+		return true
+	}
+}
+
+// mayShrink says whether pods may be taken away: without routes always, else
+// when the data plane sends the canary no more than is allowed.
+func (p *pass) mayShrink() bool {
+	return !p.routed || p.in.Route != nil && p.in.Route.Accepted && p.in.Route.Weight <= p.allowed()
+}
+
+// restore ends a lowering when the pods are back. It is true when it has ended.
+func (p *pass) restore() bool {
+	n := p.in.Target.Replicas
+	if n == 0 {
+		return p.wait(WaitScaledToZero, "the workload is scaled to zero")
+	}
+	need := sizeFor(p.st.Record.DesiredWeight, n, p.routed)
+	if p.available() < need {
+		return p.short()
+	}
+	st := p.edit()
+	st.Record.Lowered = false
+	st.Record.ExposureSeq = st.Record.Seq
+	p.resetDeadline()
+	p.event(EventNormal, "ExposureRestored", "RaiseExposure", "The canary has its pods again: the step starts anew")
+	return true
+}
+
+// weigh brings the routes to the weight that is allowed.
+func (p *pass) weigh() {
+	r, weight := p.in.Route, p.allowed()
+	newest := max(p.st.Record.TermSeq, p.st.Record.ExposureSeq)
+	exact := r.Weight == weight && r.LowestWeight == weight
+	switch {
+	case !r.Accepted:
+		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
+	case r.Weight > weight:
+		p.wait(WaitExposure, "the routes to carry less")
+	case r.Split && r.Stamp < newest && (exact || r.Stamp < p.st.Record.TermSeq):
+		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Why: "writes of older records must not reach the routes"})
+		p.wait(WaitExposure, "the routes to be stamped")
+	case exact:
+	case p.available() < sizeFor(weight, p.in.Target.Replicas, true):
+		p.short()
+	case p.canary.Stamp < p.st.Record.TermSeq:
+		p.wait(WaitExposure, "the canary's set to be stamped")
+	case !p.endpoints():
+		p.wait(WaitEndpoints, "the canary's Services to have ready endpoints")
+	default:
+		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Size: sizeFor(weight, p.in.Target.Replicas, true), Raise: true, Why: p.stepText()})
+		p.wait(WaitExposure, "the data plane to accept the new weight")
+	}
+}
+
+// endpoints says whether every Service of the canary has a ready endpoint.
+func (p *pass) endpoints() bool {
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; b.Canary && (!b.Exists || b.ReadyCanary == 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// seal stamps the objects of the release that no write of this process has
+// touched yet, so that no write of an older process can reach them once the
+// release goes on. It is true when all are stamped.
+func (p *pass) seal() bool {
+	sealed := true
+	if c := p.canary; c != nil && c.Owner == OwnerWeir && c.Stamp < p.st.Record.TermSeq {
+		p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "a new process has taken over"})
+		sealed = false
+	}
+	if r := p.in.Route; r != nil && r.Split && r.Stamp < p.st.Record.TermSeq {
+		p.do(Effect{Kind: EffectSetWeight, Weight: p.allowed(), Why: "a new process has taken over"})
+		sealed = false
+	}
+	return sealed || p.wait(WaitExposure, "the objects of the release to be stamped by the new process")
+}

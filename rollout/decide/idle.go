@@ -1,0 +1,166 @@
+package decide
+
+import (
+	"fmt"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// planIdle keeps the workload as it should be between releases, learns what is
+// stable, and starts a release when there is a new template.
+func (p *pass) planIdle() {
+	t := &p.in.Target
+	switch {
+	case p.deleting():
+		p.leave()
+	case len(p.in.Problems) > 0:
+		// Another Rollout may own what is found here: hands off.
+		p.wait(WaitProblem, p.in.Problems[0].Message)
+	case t.UID == "":
+		p.wait(WaitWorkload, "the workload does not exist")
+	case !p.clear():
+	default:
+		p.meetTarget()
+		p.settle()
+	}
+}
+
+// meetTarget forgets what was known of another object of the same name, and
+// records the generation that people and pipelines compare.
+func (p *pass) meetTarget() {
+	t, w := &p.in.Target, &p.st.Workload
+	if t.UID != w.UID {
+		st := p.edit()
+		st.Workload = v1alpha1.WorkloadStatus{UID: t.UID}
+		st.Stable = v1alpha1.RevisionStatus{}
+	}
+	if t.Generation > p.st.Workload.ObservedGeneration && p.observed() && t.Revision == p.st.Stable.Revision {
+		p.edit()
+		p.sawTarget()
+	}
+}
+
+// settle goes through the rules of rest, in their order.
+func (p *pass) settle() {
+	t := &p.in.Target
+	running := p.running()
+	switch {
+	case p.st.Stable.Revision == "" && running == nil:
+		p.first()
+	case running != nil && running.Hash != p.st.Stable.Revision && (p.st.Stable.Revision != "" || p.complete(running)):
+		p.follow(running)
+		p.settle()
+	case t.Revision == p.st.Stable.Revision:
+		p.restAtStable()
+	case p.st.Stable.Revision == "":
+		p.first()
+	case !t.Paused:
+		p.wait(WaitHoldBypassed, "the workload rolls to its template by itself, since it was not held")
+	case p.active > 1:
+		// A roll of its own was under way when the template was held. What is
+		// stable will be known at its end.
+		p.edit().Stable = v1alpha1.RevisionStatus{}
+		p.first()
+	case p.in.Rollout.Spec.Paused:
+		p.wait(WaitPaused, "spec.paused is true, so no release is started")
+	case !p.observed():
+		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+	case t.Replicas == 0:
+		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: 0, Why: "without pods a new template is promoted at once"})
+		p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero, so there is nothing to release step by step")
+	default:
+		p.start("")
+		p.planProgressing()
+	}
+}
+
+// running is the set that the workload runs alone, once its controller has seen
+// its newest generation; nil if there is none. Scaled to zero, it is the set of
+// its template.
+func (p *pass) running() *Set {
+	t := &p.in.Target
+	if !p.observed() {
+		return nil
+	}
+	if p.active > 0 || t.Replicas > 0 || t.Paused {
+		return p.lone
+	}
+	if s := p.stableSet(); s != nil && s.Revision == t.Revision {
+		return s
+	}
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Owner == OwnerTarget && s.Revision == t.Revision {
+			return s
+		}
+	}
+	return nil
+}
+
+// complete says whether a set has all the pods of the workload.
+func (p *pass) complete(s *Set) bool {
+	n := p.in.Target.Replicas
+	return s.Size == n && s.Available >= n && s.Revision == p.in.Target.Revision
+}
+
+// first waits for the first version, which has nothing to be compared with and
+// is rolled out by the workload itself.
+func (p *pass) first() {
+	t := &p.in.Target
+	if t.Paused {
+		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "there is no stable version"})
+	}
+	p.wait(WaitFirst, "the first version to be up: there is no stable version to compare it with")
+}
+
+// follow records what runs as stable.
+func (p *pass) follow(s *Set) {
+	before := p.st.Stable.Revision
+	st := p.edit()
+	st.Stable = v1alpha1.RevisionStatus{Revision: s.Hash, Replicas: s.Size, AvailableReplicas: s.Available}
+	p.rename(s)
+	p.sawTarget()
+	switch {
+	case before == "":
+		p.event(EventNormal, "StableFound", "Observe", fmt.Sprintf("Revision %s is the stable version", s.Hash))
+	case p.in.Target.Replicas == 0:
+		st.Release = v1alpha1.ReleaseStatus{Number: st.Release.Number + 1, Stage: v1alpha1.StageIdle, StartTime: second(p.in.Now)}
+		st.Canary = v1alpha1.RevisionStatus{Revision: s.Hash}
+		p.remember(v1alpha1.ResultPromoted, "promoted at once, since the workload was scaled to zero")
+		st.Canary = v1alpha1.RevisionStatus{}
+	default:
+		p.event(EventWarning, "HoldBypassed", "Follow",
+			fmt.Sprintf("The workload went from revision %s to %s without a release: it was not held", before, s.Hash))
+	}
+}
+
+// rename calls the template of a set that has become stable by its new name, for
+// the rest of the pass.
+func (p *pass) rename(s *Set) {
+	if p.in.Target.Revision == s.Revision {
+		p.in.Target.Revision = s.Hash
+	}
+}
+
+// restAtStable is where a Rollout spends its life. The workload is not paused
+// then, except in the mode for clusters that cannot hold it otherwise.
+func (p *pass) restAtStable() {
+	t := &p.in.Target
+	held := t.Hold == v1alpha1.HoldPaused
+	alone := p.active == 0 && t.Replicas == 0 || p.lone != nil && p.lone.Hash == p.st.Stable.Revision
+	switch {
+	case t.Paused && !(held && alone):
+		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "its template is the stable one"})
+		p.wait(WaitWorkload, "the workload to be resumed at its stable template")
+		return
+	case held && !t.Paused && (!alone || !p.observed()):
+		p.wait(WaitWorkload, "the workload to run its stable template alone")
+		return
+	case held && !t.Paused:
+		// Deleting the Rollout must resume the workload, hence the finalizer.
+		p.guardDeletion()
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "without admission policies a new template is held by the pause"})
+	case !held && p.hasFinalizer():
+		p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of a release is left"})
+	}
+	p.wait(WaitNothing, "")
+}

@@ -1,0 +1,146 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// clip shortens a text to what its field may hold, in whole characters.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	n -= len("…")
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// clock prints a time for people, the same however often it is printed.
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// since prints since when something is so, if that is known.
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + clock(t)
+}
+
+// because adds a reason, if there is one.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// stepText names the current step.
+func (p *pass) stepText() string {
+	switch p.stage() {
+	case v1alpha1.StagePromoting:
+		return "the promotion"
+	case v1alpha1.StageAdopting:
+		return "the handover"
+	}
+	text := "step " + p.position()
+	if name := p.st.Release.StepName; name != "" {
+		text += " (" + name + ")"
+	}
+	return text
+}
+
+// position is the current step and the number of steps.
+func (p *pass) position() string {
+	n := p.plan.count()
+	return fmt.Sprintf("%d/%d", min(p.st.Release.StepIndex+1, n), n)
+}
+
+// exposureText says what the current step exposes.
+func (p *pass) exposureText() string {
+	if p.routed {
+		return fmt.Sprintf("%s of the traffic", v1alpha1.FormatWeight(p.allowed()))
+	}
+	return fmt.Sprintf("%d pods beside %d", p.size(), p.in.Target.Replicas)
+}
+
+func (p *pass) startedText() string {
+	return fmt.Sprintf("Release %d of revision %s begins, %d steps from stable revision %s",
+		p.st.Release.Number, p.st.Canary.Revision, p.plan.count(), p.st.Stable.Revision)
+}
+
+func (p *pass) stepStartedText() string {
+	return fmt.Sprintf("Release %d goes on to %s with %s", p.st.Release.Number, p.stepText(), p.exposureText())
+}
+
+// rolledBackText says what a rollback has left, and what to do about it.
+func (p *pass) rolledBackText() string {
+	pods := "Its pods are gone"
+	if p.keepPods() {
+		pods = "Its pods stay for study, without traffic"
+	}
+	return fmt.Sprintf("Revision %s was rolled back: %s. %s and stable revision %s serves; revert the template, push a fix, or run weir retry",
+		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision)
+}
+
+// crashText says what a crashing pod shows.
+func crashText(c *Crash) string {
+	text := fmt.Sprintf("container %s of canary pod %s does not stay up (%s, %d restarts)", c.Container, c.Pod, c.Reason, c.Restarts)
+	return text + because(c.Message)
+}
+
+// releaseText is the message of the Ready condition while a release is under way.
+func (p *pass) releaseText() string {
+	number, canary := p.st.Release.Number, p.st.Canary.Revision
+	switch p.stage() {
+	case v1alpha1.StageProgressing:
+		text := fmt.Sprintf("Release %d of revision %s is at %s with %s", number, canary, p.stepText(), p.exposureText())
+		if p.impliedHold() {
+			text += "; the step has no gates and there is no analysis, so it is held for " + impliedHold.String()
+		}
+		return text + waitsFor(p.waitingFor())
+	case v1alpha1.StagePromoting:
+		return fmt.Sprintf("Release %d of revision %s goes to all pods%s", number, canary, waitsFor(p.waitingFor()))
+	case v1alpha1.StageAdopting:
+		return fmt.Sprintf("The pods of revision %s become the workload's own%s", canary, waitsFor(p.waitingFor()))
+	default:
+		return fmt.Sprintf("Release %d of revision %s is rolled back: %s", number, canary, p.st.Release.Message)
+	}
+}
+
+// impliedHold says whether the current step is held though nobody wrote it.
+func (p *pass) impliedHold() bool {
+	for i := range p.gates {
+		if p.gates[i].Type == v1alpha1.GateHold && p.gates[i].State != v1alpha1.GatePassed {
+			return p.termsOf(p.step()).implied
+		}
+	}
+	return false
+}
+
+func waitsFor(what string) string {
+	if what == "" {
+		return ""
+	}
+	return "; waiting for " + what
+}
+
+// waitingFor is the wait as it is recorded: without numbers that change by
+// themselves, since it is written once.
+func (p *pass) waitingFor() string {
+	switch p.waiting.Reason {
+	case WaitPods:
+		return "canary pods to be available"
+	case WaitPaused:
+		return "spec.paused to be false"
+	case WaitScaledToZero:
+		return "the workload to be scaled up from zero"
+	case WaitNothing, WaitRevert, WaitDeletion, WaitProblem, WaitLiveRead, WaitNewerRead:
+		return ""
+	default:
+		return clip(p.waiting.Message, 128)
+	}
+}

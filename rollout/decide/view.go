@@ -1,0 +1,191 @@
+package decide
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// pass is one decision in the making.
+type pass struct {
+	in *Input
+	// old is the status as it was read; st is the one to be recorded. They are
+	// the same object until the first change.
+	old, st *v1alpha1.RolloutStatus
+	// lowered says that the guard has changed the status.
+	lowered bool
+	// needLive says that the guard saw something that only live reads can show.
+	needLive bool
+
+	routed bool
+	plan   plan
+	// canary is the set of the canary's hash, nil when there is none. twin is a
+	// set with the canary's template that the workload has made itself.
+	canary, twin *Set
+	// active is the number of sets of the workload with a size; lone is the one,
+	// when it is one.
+	active int
+	lone   *Set
+
+	effects []Effect
+	events  []Event
+	waiting Waiting
+	wakeAt  time.Time
+	gates   []gate
+}
+
+// newPass derives what decisions need from the input.
+func newPass(in *Input) *pass {
+	p := &pass{in: in, old: &in.Rollout.Status, st: &in.Rollout.Status}
+	p.look()
+	return p
+}
+
+// look derives the view; again after a change of provider or revisions.
+func (p *pass) look() {
+	provider := p.in.Provider
+	if p.underWay() && p.st.Traffic.Provider != "" {
+		provider = p.st.Traffic.Provider
+	}
+	p.routed = provider != v1alpha1.ProviderKubernetes
+	p.plan = planOf(&p.in.Rollout.Spec, p.routed)
+	p.canary, p.twin, p.lone, p.active = nil, nil, nil, 0
+	for i := range p.in.Sets {
+		s := &p.in.Sets[i]
+		if s.Owner == OwnerTarget && s.Size > 0 {
+			p.active++
+			p.lone = s
+		}
+		if p.st.Canary.Revision == "" || s.Revision != p.st.Canary.Revision {
+			continue
+		}
+		if s.Hash == p.st.Canary.Revision {
+			p.canary = s
+		} else if s.Owner == OwnerTarget && s.Size > 0 {
+			p.twin = s
+		}
+	}
+	if p.active != 1 {
+		p.lone = nil
+	}
+}
+
+// edit gives the status to be changed: a copy, with the next number.
+func (p *pass) edit() *v1alpha1.RolloutStatus {
+	if p.st == p.old {
+		st := *p.old
+		st.Record.Seq++
+		p.st = &st
+	}
+	return p.st
+}
+
+// stage of the release, Idle when there never was one.
+func (p *pass) stage() v1alpha1.Stage {
+	if s := p.st.Release.Stage; s != "" {
+		return s
+	}
+	return v1alpha1.StageIdle
+}
+
+// underWay says whether a release is neither at rest nor waiting for a template.
+func (p *pass) underWay() bool {
+	switch p.stage() {
+	case v1alpha1.StageProgressing, v1alpha1.StagePromoting, v1alpha1.StageAdopting, v1alpha1.StageRollingBack:
+		return true
+	default:
+		return false
+	}
+}
+
+// deleting says whether the Rollout is being deleted.
+func (p *pass) deleting() bool { return p.in.Rollout.DeletionTimestamp != nil }
+
+// step is the current step.
+func (p *pass) step() step { return p.plan.at(p.st.Release.StepIndex) }
+
+// allowed is the weight that the canary may have now.
+func (p *pass) allowed() int32 {
+	if p.st.Record.Lowered {
+		return 0
+	}
+	return p.st.Record.DesiredWeight
+}
+
+// size is the size that the canary ought to have now.
+func (p *pass) size() int32 {
+	n := p.in.Target.Replicas
+	if s := p.stage(); s == v1alpha1.StagePromoting || s == v1alpha1.StageAdopting {
+		return n
+	}
+	return p.step().size(p.st.Record.DesiredWeight, n, p.routed)
+}
+
+// available is the number of available pods of the canary.
+func (p *pass) available() int32 {
+	if p.canary == nil {
+		return 0
+	}
+	return p.canary.Available
+}
+
+// handedOver says whether the canary's pods have become the workload's, or are
+// about to: its labels match.
+func (p *pass) handedOver() bool {
+	return p.twin != nil || p.canary != nil && (p.canary.Owner == OwnerTarget || p.canary.Labelled)
+}
+
+// observed says whether the workload's controller has acted on its newest
+// generation.
+func (p *pass) observed() bool {
+	return p.in.Target.ObservedGeneration >= p.in.Target.Generation
+}
+
+// sharedCallers says whether callers beside the routes may meet the canary.
+func (p *pass) sharedCallers() bool {
+	t := p.in.Rollout.Spec.Traffic
+	return t != nil && t.OtherCallers == v1alpha1.OtherCallersShared
+}
+
+// do adds an effect, unless it is there already.
+func (p *pass) do(e Effect) {
+	for i := range p.effects {
+		if p.effects[i] == e {
+			return
+		}
+	}
+	p.effects = append(p.effects, e)
+}
+
+// wait says why the pass does no more. It gives false, so that callers can end
+// with it.
+func (p *pass) wait(reason WaitReason, message string) bool {
+	p.waiting = Waiting{Reason: reason, Message: message}
+	return false
+}
+
+// wake asks for another pass at t; the earliest wins.
+func (p *pass) wake(t time.Time) {
+	if t.After(p.in.Now) && (p.wakeAt.IsZero() || t.Before(p.wakeAt)) {
+		p.wakeAt = t
+	}
+}
+
+// event adds an event, which is sent only if the pass also records something.
+func (p *pass) event(kind EventType, reason, action, message string) {
+	p.events = append(p.events, Event{Type: kind, Reason: reason, Action: action, Message: message})
+}
+
+// micro is a time as it can be recorded and read again without loss.
+func micro(t time.Time) *metav1.MicroTime {
+	m := metav1.NewMicroTime(t.Truncate(time.Microsecond))
+	return &m
+}
+
+// second is a time as it can be recorded and read again without loss.
+func second(t time.Time) *metav1.Time {
+	m := metav1.NewTime(t.Truncate(time.Second))
+	return &m
+}

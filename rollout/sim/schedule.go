@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// Events is the number of events of a storm, before the calm.
+const Events = 400
+
+// Result of one schedule.
+type Result struct {
+	Seed       uint64
+	Violations []string
+	Races      [races]int
+	// Writes and Records of Weir, Releases started, and Promoted ones.
+	Writes, Records, Releases, Promoted int
+	// Trace is empty unless it was asked for.
+	Trace string
+}
+
+// Run makes one schedule from a seed. With trace it keeps what happened. A
+// mutant is a defect that is switched on.
+func Run(seed uint64, mutant Mutant, trace bool) Result {
+	cfg := randomConfig(rand.New(rand.NewPCG(seed, 0xc0f)))
+	cfg.Mutant = mutant
+	cfg.Twice = seed%64 == 0 && mutant == None
+	w := newWorld(seed, cfg)
+	w.tracing = trace
+	for t := 1; t <= maxTemplates; t++ {
+		if w.chance(1, 2) {
+			w.quality[t] = quality(w.rng.IntN(int(qualities)))
+		}
+	}
+	if !cfg.Fresh {
+		w.quality[1] = good
+	}
+	w.logSubject()
+	for range Events {
+		w.event()
+		if w.checkState(); len(w.ledger.violations) > 0 {
+			return w.result()
+		}
+	}
+	w.settle()
+	return w.result()
+}
+
+func (w *World) result() Result {
+	l := &w.ledger
+	return Result{Seed: w.Seed, Violations: l.violations, Races: l.races, Writes: l.writes, Records: l.records,
+		Releases: l.releases, Promoted: l.promoted, Trace: w.trace.String()}
+}
+
+// event lets one part of the world act, drawn at random.
+func (w *World) event() {
+	n := w.rng.IntN(1000)
+	switch {
+	case n < 360:
+		w.stepLeader()
+	case n < 560:
+		w.advanceCache()
+	case n < 660:
+		w.syncDeployment()
+	case n < 760:
+		if all := w.sets.live(); all.n > 0 {
+			w.stepPods(w.rng.IntN(all.n))
+		}
+	case n < 820:
+		if w.routed() {
+			w.stepGateway(w.rng.IntN(w.routes.live().n))
+		}
+	case n < 880:
+		w.syncSlices()
+	case n < 940:
+		w.pass()
+	case n < 960:
+		w.leader.look()
+	case n < 963:
+		w.collect()
+	default:
+		w.weather()
+	}
+}
+
+// stepLeader lets the leader make a micro-step, or crash instead, or lose its
+// lease.
+func (w *World) stepLeader() {
+	we := &w.cfg.Weather
+	switch p := w.leader; {
+	case p.due() && w.chance(we.crash, 1000):
+		w.log("%s crashes", p.term)
+		w.newLeader()
+	case p.phase != resting && w.chance(we.depose, 200):
+		w.log("%s is deposed in the middle of a pass", p.term)
+		p.deposed = true
+		p.left = 1 + w.rng.IntN(12)
+		if len(w.procs) < 2 {
+			w.procs = append(w.procs, p)
+		}
+		w.newLeader()
+		if we.skew > 0 {
+			w.leader.skew = time.Duration(w.rng.IntN(2*we.skew)-we.skew) * time.Millisecond
+		}
+	default:
+		p.step()
+	}
+}
+
+// stepDeposed lets a deposed process, which does not know it yet, go on.
+func (w *World) stepDeposed() {
+	if len(w.procs) == 0 {
+		return
+	}
+	i := w.rng.IntN(len(w.procs))
+	p := w.procs[i]
+	p.step()
+	if p.left--; p.left <= 0 {
+		w.procs = append(w.procs[:i], w.procs[i+1:]...)
+	}
+}
+
+// advanceCache brings one cache of somebody closer to the API server.
+func (w *World) advanceCache() {
+	n := w.rng.IntN(int(kinds) + 2)
+	if w.rng.IntN(10) < w.cfg.Weather.lag {
+		return
+	}
+	by := version(1 + w.rng.IntN(6))
+	switch {
+	case n < int(kinds):
+		w.leader.advance(kind(n), by)
+	case n == int(kinds):
+		w.dc.target = min(w.dc.target+by, w.target.head)
+	default:
+		w.dc.sets = min(w.dc.sets+by, w.sets.head)
+	}
+}
+
+// pass lets time pass, and sometimes a deposed process wakes up.
+func (w *World) pass() {
+	if w.chance(1, 3) {
+		w.stepDeposed()
+		return
+	}
+	span := []time.Duration{100 * time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second, time.Minute}[w.rng.IntN(5)]
+	if w.chance(1, 20) {
+		span = 10 * time.Minute
+	}
+	w.now = w.now.Add(span)
+}
+
+// weather is a fault or a user.
+func (w *World) weather() {
+	we := &w.cfg.Weather
+	rates := [...]int{
+		we.killPod, we.metrics, we.deploy, we.revert, we.scale, we.zero, we.pause, we.abort, we.approve, we.retry,
+		we.promote, we.steps, we.rewrite, we.strip, we.remove, we.resume, we.recreate, we.drift,
+	}
+	n := w.rng.IntN(150)
+	for i, rate := range rates {
+		if n -= rate; n < 0 {
+			w.act(i)
+			return
+		}
+	}
+}
+
+// act is what the i-th rate of weather is about.
+func (w *World) act(i int) {
+	switch i {
+	case 0:
+		if all := w.sets.live(); all.n > 0 {
+			w.killPod(w.rng.IntN(all.n))
+		}
+	case 1:
+		w.metricsUp = !w.metricsUp
+		w.log("metrics are there: %t", w.metricsUp)
+	case 2:
+		w.deploy(template(1+w.rng.IntN(maxTemplates)), []string{"alice", "bob"}[w.rng.IntN(2)])
+	case 3:
+		if t := hashNamed(w.status().Stable.Revision).template; t != 0 {
+			w.deploy(t, "alice")
+		}
+	case 4:
+		w.scale(int32(1 + w.rng.IntN(int(w.cfg.Replicas)*2)))
+	case 5:
+		w.scale(0)
+	case 6:
+		w.setPaused(!w.rollout.live().Spec.Paused)
+	case 7:
+		w.randomSay(v1alpha1.ActionAbort)
+	case 8:
+		w.randomSay(v1alpha1.ActionApprove)
+	case 9:
+		w.randomSay(v1alpha1.ActionRetry)
+	case 10:
+		w.randomSay(v1alpha1.ActionPromote)
+	default:
+		w.actRarely(i)
+	}
+}
+
+func (w *World) actRarely(i int) {
+	switch i {
+	case 11:
+		lists := stepLists(w.routed())
+		steps := lists[w.rng.IntN(len(lists))]
+		w.userRollout(func(r *v1alpha1.Rollout) { r.Spec.Steps = steps })
+		w.log("user: edits the steps")
+	case 12:
+		w.applyRoutes(w.chance(1, 2))
+	case 13:
+		if w.chance(1, 2) {
+			w.applyService()
+		} else {
+			w.dropLabel()
+		}
+	case 14:
+		if w.rollout.live().exists {
+			w.deleteRollout()
+		} else {
+			w.recreateRollout()
+		}
+	case 15:
+		w.userTarget(func(d *target) { d.paused = false })
+	case 16:
+		w.recreate()
+	case 17:
+		w.vandal()
+	}
+}
