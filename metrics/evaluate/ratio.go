@@ -1,0 +1,323 @@
+package evaluate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/metrics/judge"
+	"github.com/weir-dev/weir/metrics/promql"
+)
+
+const (
+	// lookback is how long before the start a counter may have had its last
+	// sample, from which counting begins.
+	lookback = 5 * time.Minute
+	// minStale is how old the newest sample may be at least; staleScrapes how
+	// many scrapes may be missed where they are further apart.
+	minStale     = 30 * time.Second
+	staleScrapes = 3
+	// minPace and maxPace bound the time between two looks at counters.
+	minPace, maxPace = time.Second, 15 * time.Second
+)
+
+// ratioTest is a RatioMetric, parsed.
+type ratioTest struct {
+	bad, total promql.Selector
+	max        float64
+	// text of the limit, as it was written.
+	text string
+}
+
+// parseRatio parses a metric. The error names the field.
+func parseRatio(m v1alpha1.RatioMetric) (ratioTest, error) {
+	bad, err := promql.ParseSelector(string(m.Bad))
+	if err != nil {
+		return ratioTest{}, fmt.Errorf("bad: %w", err)
+	}
+	total, err := promql.ParseSelector(string(m.Total))
+	if err != nil {
+		return ratioTest{}, fmt.Errorf("total: %w", err)
+	}
+	limit, err := parsePercent(m.MaxRatio)
+	if err != nil {
+		return ratioTest{}, fmt.Errorf("maxRatio: %w", err)
+	}
+	return ratioTest{bad: bad, total: total, max: limit, text: m.MaxRatio}, nil
+}
+
+// counters are the samples of one version.
+type counters struct{ bad, total []metrics.Series }
+
+// ratio judges bad events against all events of the canary's pods.
+func (l *look) ratio(ctx context.Context, source metrics.Source, metric v1alpha1.RatioMetric) (outcome, error) {
+	test, err := parseRatio(metric)
+	if err != nil {
+		return outcome{}, &metrics.Error{Failure: metrics.BadQuery, Message: err.Error()}
+	}
+	pods := l.request.CanaryPods
+	if len(pods) == 0 {
+		return l.inconclusive(ReasonNotSeenYet, "the canary has no pod yet"), nil
+	}
+	canary, err := l.counters(ctx, source, test, pods)
+	if err != nil {
+		return outcome{}, err
+	}
+	cover, err := l.coverage(ctx, source, canary.total, pods)
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := l.judge(ctx, source, test, canary)
+	if err != nil || o.value == v1alpha1.VerdictFail {
+		return o, err // Evidence stands, whatever else is not seen.
+	}
+	if doubt := l.doubt(cover, len(pods)); doubt != nil {
+		return *doubt, nil
+	}
+	return o, nil
+}
+
+// counters reads the samples of both counters. Where the text shows that bad
+// events are among all events, one question has both, of the same scrapes.
+func (l *look) counters(ctx context.Context, source metrics.Source, test ratioTest, pods []string) (counters, error) {
+	read := func(s promql.Selector) ([]metrics.Series, error) {
+		return source.Counters(ctx, v1alpha1.Selector(s.String()), l.request.Namespace, pods, l.request.Start.Add(-lookback), l.request.Now)
+	}
+	if !test.bad.Within(test.total) {
+		// Bad events first: a scrape that comes in between adds to the total only.
+		bad, err := read(test.bad)
+		if err != nil {
+			return counters{}, err //nolint:wrapcheck // The source says what was asked and what came.
+		}
+		total, err := read(test.total)
+		return counters{bad: bad, total: total}, err //nolint:wrapcheck // As above.
+	}
+	total, err := read(test.total)
+	if err != nil {
+		return counters{}, err //nolint:wrapcheck // As above.
+	}
+	c := counters{total: total}
+	for _, series := range total {
+		if test.bad.Matches(series.Labels) {
+			c.bad = append(c.bad, series)
+		}
+	}
+	return c, nil
+}
+
+// judge finds what the counters say.
+func (l *look) judge(ctx context.Context, source metrics.Source, test ratioTest, canary counters) (outcome, error) {
+	// The canary's pods are of this release: a counter that begins has counted
+	// from zero since.
+	windows := l.windows(canary, judge.Zero)
+	limit := judge.Limit{Max: test.max, Alpha: l.alpha, Beta: beta}
+	whole, step := limit.Find(windows, l.request.Start), limit.Find(windows, l.request.StepStart)
+	o := outcome{
+		value: whole.Verdict, step: step.Verdict, canary: fraction(step.Bad, step.Total),
+		newest: newest(canary.total), next: l.request.Now.Add(pace(canary.total)),
+	}
+	switch step.Verdict {
+	case v1alpha1.VerdictFail:
+		o.reason, o.message = ReasonLimitExceeded, failedText(test.text, step, l.alpha)
+		o.stable = l.stable(ctx, source, test)
+	case v1alpha1.VerdictPass:
+		o.reason, o.message = ReasonMetricsPassed, seenText(test.text, step)
+	case v1alpha1.VerdictInconclusive:
+		o.reason, o.message = l.few(step, o.newest)
+	case v1alpha1.VerdictNoData:
+		return outcome{}, &metrics.Error{
+			Failure: metrics.BadQuery,
+			Message: fmt.Sprintf("%s bad events of %s: total must select the bad events too", count(step.Bad), count(step.Total)),
+		}
+	default:
+		o.reason, o.message = ReasonNotProven, unprovenText(test.text, test.max, step)
+	}
+	if len(canary.bad) == 0 && step.Total > 0 && test.bad.Name() != test.total.Name() {
+		o.message += "; no series matches bad" // Nobody failed, or the name is wrong.
+	}
+	return o, nil
+}
+
+// few says why there are too few events for any verdict.
+func (l *look) few(step judge.Finding, newest time.Time) (reason, message string) {
+	switch {
+	case step.Total > 0:
+		return ReasonFewRequests, fmt.Sprintf("%s bad of %s, too few to say anything: %d are needed at least",
+			count(step.Bad), count(step.Total), judge.MinTotal)
+	case !newest.IsZero() && !newest.After(l.request.StepStart):
+		return ReasonNotSeenYet, "no scrape in this step yet"
+	default:
+		return ReasonNoRequests, "no request yet"
+	}
+}
+
+// windows counts the events of a version since the release began.
+func (l *look) windows(c counters, origin judge.Origin) judge.Windows {
+	return judge.Count(l.request.Start, increases(c.bad, l.request.Start, origin), increases(c.total, l.request.Start, origin))
+}
+
+// increases of all series together.
+func increases(series []metrics.Series, start time.Time, origin judge.Origin) []judge.Increase {
+	var all []judge.Increase
+	for _, s := range series {
+		samples := make([]judge.Sample, len(s.Samples))
+		for i, sample := range s.Samples {
+			samples[i] = judge.Sample(sample)
+		}
+		all = append(all, judge.Increases(samples, start, origin)...)
+	}
+	return all
+}
+
+// stable is what was seen of the stable version at the same time, to be shown
+// beside a failure. It decides nothing, so trouble with it is none.
+func (l *look) stable(ctx context.Context, source metrics.Source, test ratioTest) string {
+	const most = 100 // Pods beyond that are not worth the query.
+	pods := l.request.StablePods
+	if len(pods) == 0 || len(pods) > most {
+		return ""
+	}
+	c, err := l.counters(ctx, source, test, pods)
+	if err != nil {
+		return ""
+	}
+	return fraction(l.windows(c, judge.Unknown).Since(l.request.Start))
+}
+
+// coverage is what the source knows of the canary's pods.
+type coverage struct {
+	// seen is the number of pods that it has samples of, or that it scrapes
+	// though there is nothing to count.
+	seen int
+	// newest sample of all.
+	newest time.Time
+	// maxAge is how old that may be.
+	maxAge time.Duration
+}
+
+// coverage asks which pods the source scrapes when some have no counter: those
+// without any request have none either.
+func (l *look) coverage(ctx context.Context, source metrics.Source, total []metrics.Series, pods []string) (coverage, error) {
+	counted := podsOf(total)
+	if len(counted) == len(pods) {
+		return coverage{seen: len(pods), newest: newest(total), maxAge: maxAge(total)}, nil
+	}
+	up, err := source.Counters(ctx, "up", l.request.Namespace, pods, l.request.Start.Add(-lookback), l.request.Now)
+	if err != nil {
+		return coverage{}, err //nolint:wrapcheck // The source says what was asked and what came.
+	}
+	up = succeeded(up)
+	all := slices.Concat(total, up)
+	c := coverage{newest: newest(all), maxAge: maxAge(all)}
+	if len(up) == 0 && len(counted) > 0 {
+		// It does not scrape pods itself (a mesh, a gateway), so it cannot tell
+		// those without requests from those that it does not see.
+		c.seen = len(pods)
+		return c, nil
+	}
+	known := podsOf(all)
+	for _, pod := range pods {
+		if known[pod] {
+			c.seen++
+		}
+	}
+	return c, nil
+}
+
+// podsOf are the pods with samples.
+func podsOf(series []metrics.Series) map[string]bool {
+	pods := map[string]bool{}
+	for _, s := range series {
+		if len(s.Samples) > 0 {
+			pods[s.Pod] = true
+		}
+	}
+	return pods
+}
+
+// succeeded are the scrapes that brought something: up is 0 for others.
+func succeeded(up []metrics.Series) []metrics.Series {
+	var series []metrics.Series
+	for _, s := range up {
+		s.Samples = slices.DeleteFunc(slices.Clone(s.Samples), func(sample metrics.Sample) bool { return !(sample.Value > 0) })
+		if len(s.Samples) > 0 {
+			series = append(series, s)
+		}
+	}
+	return series
+}
+
+// doubt is why the samples do not suffice for a verdict that is not a failure,
+// nil when they do. Fewer than half of the pods may be unseen, as those are that
+// came and went between two scrapes.
+func (l *look) doubt(c coverage, pods int) *outcome {
+	begin := l.request.Start
+	if l.request.StepStart.After(begin) {
+		begin = l.request.StepStart
+	}
+	var o outcome
+	switch missing, age := pods-c.seen, l.request.Now.Sub(c.newest); {
+	case 2*missing >= pods && l.early(begin):
+		o = l.inconclusive(ReasonNotSeenYet, fmt.Sprintf("the source has seen %d of %d pods of the canary so far", c.seen, pods))
+	case 2*missing >= pods:
+		o = l.noData(metrics.NoSeries, fmt.Sprintf("the source has no samples of %d of %d pods of the canary: are they scraped?", missing, pods), time.Time{})
+	case age > c.maxAge:
+		o = l.noData(metrics.StaleData, fmt.Sprintf("the newest sample of the canary is %s old", age.Round(time.Second)), c.newest)
+	default:
+		return nil
+	}
+	o.newest = c.newest
+	return &o
+}
+
+// newest is the time of the newest sample.
+func newest(series []metrics.Series) time.Time {
+	last := time.Time{}
+	for _, s := range series {
+		for _, sample := range s.Samples {
+			if sample.Time.After(last) {
+				last = sample.Time
+			}
+		}
+	}
+	return last
+}
+
+// interval between scrapes: the median of the gaps at the end of each series.
+// Zero when there are none yet.
+func interval(series []metrics.Series) time.Duration {
+	const enough = 10 // Gaps of one series.
+	var gaps []time.Duration
+	for _, s := range series {
+		for i := max(1, len(s.Samples)-enough); i < len(s.Samples); i++ {
+			if gap := s.Samples[i].Time.Sub(s.Samples[i-1].Time); gap > 0 {
+				gaps = append(gaps, gap)
+			}
+		}
+	}
+	if len(gaps) == 0 {
+		return 0
+	}
+	slices.Sort(gaps)
+	return gaps[len(gaps)/2]
+}
+
+// maxAge is how old the newest sample may be: a few scrapes may be missed.
+func maxAge(series []metrics.Series) time.Duration {
+	if i := interval(series); i > 0 {
+		return max(minStale, staleScrapes*i)
+	}
+	return grace
+}
+
+// pace is the time until another look can say more: half of the time between two
+// scrapes, so that a scrape is looked at before the next one.
+func pace(series []metrics.Series) time.Duration {
+	if i := interval(series); i > 0 {
+		return min(max(i/2, minPace), maxPace)
+	}
+	return soon
+}
