@@ -52,7 +52,7 @@ func (c cluster) deploy(t *testing.T, before ...string) {
 		c.awaitRolled(t)
 	}
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"weir.dev/rollout":"web"}}}`))
-	must(t, c.weir(t).Patch(t.Context(), c.deployment(t), patch))
+	must(t, c.client(t, harness.Weir).Patch(t.Context(), c.deployment(t), patch))
 }
 
 // awaitRolled waits until the Deployment's controller has made a ReplicaSet of
@@ -279,7 +279,7 @@ func TestRepeatedUnpauseWritesNothing(t *testing.T) {
 func TestWeirUnpausesAndReverts(t *testing.T) {
 	c := newDeployment(t)
 	c.hold(t)
-	weir := c.weir(t)
+	weir := c.client(t, harness.Weir)
 
 	d := c.deployment(t)
 	d.Spec.Paused = false
@@ -456,7 +456,7 @@ func TestRefusedResumeIsNoted(t *testing.T) {
 
 	d := c.deployment(t)
 	d.Spec.Paused = false
-	must(t, c.weir(t).Update(t.Context(), d))
+	must(t, c.client(t, harness.Weir).Update(t.Context(), d))
 	if got, left := c.deployment(t).Annotations[v1alpha1.ResumeRefusedAnnotation]; left {
 		t.Errorf("after Weir's un-pause resume-refused is still %q", got)
 	}

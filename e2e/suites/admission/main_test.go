@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -99,17 +98,6 @@ func newNamespaceOf(t *testing.T, s *harness.Sandbox) cluster {
 func (c cluster) client(t *testing.T, u harness.User) client.Client {
 	t.Helper()
 	cl, err := c.Client(u, client.Options{Scheme: scheme})
-	must(t, err)
-	return cl
-}
-
-// weir is a client with the name and the rights of the controller.
-func (c cluster) weir(t *testing.T) client.Client {
-	t.Helper()
-	config, err := c.Config(harness.Admin)
-	must(t, err)
-	config.Impersonate = rest.ImpersonationConfig{UserName: chart.ControllerUsername}
-	cl, err := client.New(config, client.Options{Scheme: scheme})
 	must(t, err)
 	return cl
 }

@@ -43,7 +43,7 @@ func newPaused(t *testing.T, s *harness.Sandbox) cluster {
 	c.deploy(t)
 	d := c.deployment(t)
 	d.Spec.Paused = true
-	must(t, c.weir(t).Update(t.Context(), d))
+	must(t, c.client(t, harness.Weir).Update(t.Context(), d))
 	return c
 }
 
@@ -84,7 +84,7 @@ func testLabelOffEndsThePause(t *testing.T, s *harness.Sandbox) {
 	c := newPaused(t, s)
 	d := c.deployment(t)
 	d.Spec.Paused = false
-	must(t, c.weir(t).Update(t.Context(), d))
+	must(t, c.client(t, harness.Weir).Update(t.Context(), d))
 	if c.deployment(t).Spec.Paused {
 		t.Error("Weir cannot un-pause the Deployment")
 	}

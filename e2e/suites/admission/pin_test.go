@@ -48,7 +48,7 @@ func narrowingOf(s *corev1.Service) narrowing {
 func (c cluster) patchService(t *testing.T, patch string) {
 	t.Helper()
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "web"}}
-	must(t, c.weir(t).Patch(t.Context(), s, client.RawPatch(types.MergePatchType, []byte(patch))))
+	must(t, c.client(t, harness.Weir).Patch(t.Context(), s, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 
 const (

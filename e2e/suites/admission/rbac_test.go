@@ -19,7 +19,7 @@ func TestControllersRights(t *testing.T) {
 		apps, rbac, admission = "apps", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"
 		own                   = chart.Namespace
 	)
-	weir := newNamespace(t).weir(t)
+	weir := newNamespace(t).client(t, harness.Weir)
 	cases := map[string]struct {
 		reason    string
 		namespace string

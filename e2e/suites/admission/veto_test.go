@@ -19,7 +19,7 @@ import (
 func TestVetoKeepsTheDeploymentFromRolling(t *testing.T) {
 	c := newDeployment(t)
 	c.hold(t)
-	weir := c.weir(t)
+	weir := c.client(t, harness.Weir)
 	patch := func(annotation string) {
 		t.Helper()
 		body := fmt.Sprintf(`{"metadata":{"annotations":{"weir.dev/handover":%s}},"spec":{"paused":false}}`, annotation)
@@ -57,7 +57,7 @@ func TestVetoIsNarrow(t *testing.T) {
 	set.Annotations = map[string]string{"team": "shop"}
 	set.Spec = appsv1.ReplicaSetSpec{Replicas: new(int32), Selector: d.Spec.Selector, Template: d.Spec.Template}
 	set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "app", Image: "example/other"}}
-	must(t, c.weir(t).Create(t.Context(), set))
+	must(t, c.client(t, harness.Weir).Create(t.Context(), set))
 
 	set = &appsv1.ReplicaSet{ObjectMeta: set.ObjectMeta, Spec: set.Spec}
 	set.Name, set.ResourceVersion, set.UID = "", "", ""
