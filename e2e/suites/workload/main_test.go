@@ -51,17 +51,17 @@ func init() {
 func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, "workload", bulk, func(ctx context.Context, s *harness.Sandbox) error {
 		sandbox = s
-		return install(ctx, s)
+		return install(ctx, s, nil)
 	}))
 }
 
 // install puts the CRDs, the policies and Weir's rights into a sandbox.
-func install(ctx context.Context, s *harness.Sandbox) error {
+func install(ctx context.Context, s *harness.Sandbox, values map[string]any) error {
 	admin, err := s.Client(harness.Admin, client.Options{Scheme: scheme})
 	if err != nil {
 		return err
 	}
-	return chart.Install(ctx, admin, chart.InstallOptions{WithoutController: true})
+	return chart.Install(ctx, admin, chart.InstallOptions{Values: values, WithoutController: true})
 }
 
 // world is a namespace with a Deployment web, a Service web and a Rollout web.

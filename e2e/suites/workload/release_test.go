@@ -136,11 +136,17 @@ func (w *world) release(t *testing.T, version string, size int32) (revision stri
 	verified = w.grow(t, revision, size)
 	w.startAdopting(t)
 	w.handOver(t, revision, nil)
+	w.finish(t, revision, size)
+	return revision, verified
+}
+
+// finish waits until the revision is the only one, and records it as stable.
+func (w *world) finish(t *testing.T, revision string, size int32) {
+	t.Helper()
 	w.awaitComplete(t, size)
 	w.record(t, func(status *v1alpha1.RolloutStatus) {
 		status.Stable.Revision, status.Canary.Revision = revision, ""
 		status.Release.Stage = v1alpha1.StageIdle
 	})
 	w.apply(t, decide.Effect{Kind: decide.EffectDeleteBackend, Name: "web-canary"})
-	return revision, verified
 }
