@@ -32,7 +32,7 @@ func TestRatio(t *testing.T) {
 	}
 	restarting := steady("canary-1", 0, 10, 0)
 	restarting.served = func(t float64) float64 { return float64(int(max(0, t)*10) % 250) }
-	restarting.failed = func(t float64) float64 { return 0 }
+	restarting.failed = func(float64) float64 { return 0 }
 	unscraped, down, gone := steady("canary-2", 0, 5, 0), steady("canary-1", 0, 5, 0), steady("canary-2", 0, 5, 0.5)
 	unscraped.unscraped, down.down, gone.gone = true, true, 50
 

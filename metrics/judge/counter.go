@@ -24,10 +24,10 @@ type Increase struct {
 type Origin int
 
 const (
-	// Unknown: the counter may have counted long before its first sample. That
+	// Unknown means that the counter may have counted long before its first sample. That
 	// one is where counting begins, and shows no events itself.
 	Unknown Origin = iota
-	// Zero: the counter did not exist at the start, or its pod did not. What its
+	// Zero means that the counter did not exist at the start, or its pod did not. What its
 	// first sample shows happened since.
 	Zero
 )

@@ -56,6 +56,7 @@ func forbidden(v reflect.Value, path string) string {
 		}
 	case reflect.Struct:
 		return forbiddenIn(v, path)
+	default: // A plain value, which its field has judged.
 	}
 	return ""
 }

@@ -115,6 +115,7 @@ func probes(typ reflect.Type, path string) []probe {
 				all = append(all, probe{p.field, whole})
 			}
 		}
+	default: // A plain value has no fields.
 	}
 	return all
 }

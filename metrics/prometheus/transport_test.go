@@ -188,7 +188,7 @@ func TestOAuth2Troubles(t *testing.T) {
 		handler http.HandlerFunc
 		err     string
 	}{
-		"Hangs":    {reason: "a token server that hangs does not hang the query", handler: func(_ http.ResponseWriter, r *http.Request) { <-stop }, err: "no answer within"},
+		"Hangs":    {reason: "a token server that hangs does not hang the query", handler: func(http.ResponseWriter, *http.Request) { <-stop }, err: "no answer within"},
 		"Trickles": {reason: "nor does one that dawdles", handler: trickle, err: "no answer within"},
 		"Refuses":  {reason: "its code is shown, its body is not", handler: says(http.StatusForbidden, `{"error":"s3cr3t"}`), err: "the token server answers 403"},
 		"Nonsense": {reason: "nor are its tokens", handler: says(http.StatusOK, `s3cr3t`), err: "cannot be understood"},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -32,7 +33,7 @@ func ParseSelector(text string) (Selector, error) {
 	s := Selector{}
 	for _, m := range parsed {
 		switch {
-		case m.Name != labels.MetricName:
+		case m.Name != model.MetricNameLabel:
 			s.matchers = append(s.matchers, m)
 		case m.Type == labels.MatchEqual && s.name == "":
 			s.name = m.Value
@@ -62,7 +63,7 @@ func (s Selector) With(label string, values ...string) Selector {
 
 // Matches tells whether the selector selects a series with these labels.
 func (s Selector) Matches(series map[string]string) bool {
-	if series[labels.MetricName] != s.name {
+	if series[model.MetricNameLabel] != s.name {
 		return false
 	}
 	for _, m := range s.matchers {
