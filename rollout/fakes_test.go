@@ -49,7 +49,7 @@ type shell struct {
 	trouble   bool
 	problems  []decide.Problem
 	templates []metrics.Template
-	verdict   *analysis.Verdict
+	answer    *analysis.Answer
 	warnings  []string
 	ended     []v1alpha1.ReleaseResult
 	state     telemetry.State
@@ -199,17 +199,18 @@ func (f *fakeTemplates) Resolve(context.Context, *v1alpha1.Rollout) ([]metrics.T
 
 type fakeAnalyses shell
 
-func (f *fakeAnalyses) Follow(_ types.NamespacedName, request metrics.Request) {
-	(*shell)(f).note(fmt.Sprintf("look at release %d, step since %t", request.Release, !request.StepStart.IsZero()))
+func (f *fakeAnalyses) Follow(_ types.NamespacedName, subject analysis.Subject) {
+	(*shell)(f).note(fmt.Sprintf("look at release %d with %d templates and Services %v, step since %t",
+		subject.Release, len(subject.Templates), subject.CanaryServices, !subject.StepStart.IsZero()))
 }
 
 func (f *fakeAnalyses) Forget(types.NamespacedName) { (*shell)(f).note("look no more") }
 
-func (f *fakeAnalyses) Verdict(types.NamespacedName) (analysis.Verdict, bool) {
-	if f.verdict == nil {
-		return analysis.Verdict{}, false
+func (f *fakeAnalyses) Answer(types.NamespacedName) (analysis.Answer, bool) {
+	if f.answer == nil {
+		return analysis.Answer{}, false
 	}
-	return *f.verdict, true
+	return *f.answer, true
 }
 
 type fakePods shell

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/rollout/analysis"
 	"github.com/weir-dev/weir/rollout/pods"
 )
 
@@ -26,33 +27,42 @@ func (r *Reconciler) follow(o *observation) {
 	r.Pods.Follow(name, pods.Release{
 		Number: status.Release.Number, Stable: status.Stable.Revision, Canary: status.Canary.Revision,
 	})
-	if !analysed(rollout) || len(o.templates) == 0 {
+	subject := o.subject()
+	if !measured(rollout) || len(subject.Templates)+len(subject.CanaryServices) == 0 {
 		r.Analyses.Forget(name)
 		return
 	}
-	request := metrics.Request{
+	r.Analyses.Follow(name, subject)
+}
+
+// subject is what the metrics are asked about the release as it stands.
+func (o *observation) subject() analysis.Subject {
+	rollout, status := o.rollout, &o.rollout.Status
+	subject := analysis.Subject{Request: metrics.Request{
 		Namespace: rollout.Namespace, Workload: rollout.Spec.WorkloadRef.Name, Release: status.Release.Number,
 		StableRevision: status.Stable.Revision, CanaryRevision: status.Canary.Revision,
 		Templates: o.templates,
-	}
+	}}
 	if t := status.Release.StartTime; t != nil {
-		request.Start = t.Time
+		subject.Start = t.Time
 	}
 	if t := status.Release.VerifiedAt; t != nil {
-		request.StepStart = t.Time
+		subject.StepStart = t.Time
 	}
-	r.Analyses.Follow(name, request)
+	if o.provider != nil {
+		for _, pair := range o.target.Pairs {
+			subject.StableServices = append(subject.StableServices, pair.Stable)
+			subject.CanaryServices = append(subject.CanaryServices, pair.Canary)
+		}
+	}
+	return subject
 }
 
-// analysed tells whether the metrics of a release count at its stage: from its
+// measured tells whether the metrics of a release count at its stage: from its
 // first exposure to its promotion.
-func analysed(rollout *v1alpha1.Rollout) bool {
-	switch rollout.Status.Release.Stage {
-	case v1alpha1.StageProgressing, v1alpha1.StagePromoting:
-		return rollout.Spec.Analysis != nil
-	default:
-		return false
-	}
+func measured(rollout *v1alpha1.Rollout) bool {
+	stage := rollout.Status.Release.Stage
+	return stage == v1alpha1.StageProgressing || stage == v1alpha1.StagePromoting
 }
 
 // forget a Rollout that is gone. One that was deleted at rest had no finalizer,

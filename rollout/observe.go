@@ -269,14 +269,22 @@ func (r *Reconciler) observeAnalysis(ctx context.Context, o *observation) error 
 	}
 	o.templates = templates
 	o.input.Problems = append(o.input.Problems, problems...)
-	v, ok := r.Analyses.Verdict(types.NamespacedName{Namespace: o.rollout.Namespace, Name: o.rollout.Name})
+	answer, ok := r.Analyses.Answer(key(o.rollout))
 	if !ok {
 		return nil
 	}
-	o.input.Verdict = &decide.Verdict{
-		Release: v.Release, Revision: v.Revision, StepStart: v.StepStart,
-		Value: v.Value, Step: v.Step, Reason: v.Reason, Message: v.Message,
-		WindowEnd: v.WindowEnd, MissingSince: v.MissingSince, Metrics: v.Metrics, NextLook: v.NextLook,
+	if v := answer.Verdict; v != nil {
+		// NextLook is left out: the runner calls when the answer has changed.
+		o.input.Verdict = &decide.Verdict{
+			Release: v.Release, Revision: v.Revision, StepStart: answer.StepStart,
+			Value: v.Value, Step: v.Step, Reason: v.Reason, Message: v.Message,
+			WindowEnd: v.WindowEnd, MissingSince: v.MissingSince, Metrics: v.Metrics,
+		}
+	}
+	if s := answer.Share; s != nil {
+		o.input.Measured = &decide.Measured{
+			Canary: int64(math.Round(s.Canary)), Total: int64(math.Round(s.Total)), Start: s.Start, End: s.End,
+		}
 	}
 	return nil
 }

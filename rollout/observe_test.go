@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/metrics/evaluate"
 	"github.com/weir-dev/weir/providers"
 	"github.com/weir-dev/weir/rollout/analysis"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -211,8 +212,9 @@ func TestOthers(t *testing.T) {
 func TestObserveAnalysis(t *testing.T) {
 	s := newShell(t, newRollout(progressing))
 	s.problems = []decide.Problem{{Reason: v1alpha1.ReasonInvalidSpec, Message: "no such template"}}
-	s.verdict = &analysis.Verdict{
-		Verdict:   metrics.Verdict{Release: 7, Revision: "w1", Value: v1alpha1.VerdictFail, Step: v1alpha1.VerdictFail, Reason: "r", Message: "m", WindowEnd: began},
+	s.answer = &analysis.Answer{
+		Verdict:   &metrics.Verdict{Release: 7, Revision: "w1", Value: v1alpha1.VerdictFail, Step: v1alpha1.VerdictFail, Reason: "r", Message: "m", WindowEnd: began},
+		Share:     &analysis.Share{Share: evaluate.Share{Canary: 4.6, Total: 100.2}, Start: began, End: began.Add(time.Second)},
 		StepStart: began,
 	}
 	o, err := s.observe(t.Context(), web, false)
@@ -222,6 +224,9 @@ func TestObserveAnalysis(t *testing.T) {
 	want := &decide.Verdict{Release: 7, Revision: "w1", StepStart: began, Value: v1alpha1.VerdictFail, Step: v1alpha1.VerdictFail, Reason: "r", Message: "m", WindowEnd: began}
 	if diff := cmp.Diff(want, o.input.Verdict); diff != "" {
 		t.Errorf("the newest verdict goes to the core as it is: -want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(&decide.Measured{Canary: 5, Total: 100, Start: began, End: began.Add(time.Second)}, o.input.Measured); diff != "" {
+		t.Errorf("so does the measured share: -want, +got:\n%s", diff)
 	}
 	if diff := cmp.Diff(s.problems, o.input.Problems); diff != "" {
 		t.Errorf("so does what is wrong with the templates: -want, +got:\n%s", diff)

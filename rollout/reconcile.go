@@ -51,11 +51,12 @@ type Templates interface {
 	Resolve(ctx context.Context, rollout *v1alpha1.Rollout) ([]metrics.Template, []decide.Problem, error)
 }
 
-// Analyses holds the newest verdict of each release that it follows.
+// Analyses holds the newest answer of the metrics about each release that it
+// follows.
 type Analyses interface {
-	Follow(rollout types.NamespacedName, request metrics.Request)
+	Follow(rollout types.NamespacedName, subject analysis.Subject)
 	Forget(rollout types.NamespacedName)
-	Verdict(rollout types.NamespacedName) (analysis.Verdict, bool)
+	Answer(rollout types.NamespacedName) (analysis.Answer, bool)
 }
 
 // Pods follows the pods of releases.

@@ -350,18 +350,35 @@ func TestStartWarns(t *testing.T) {
 	}
 }
 
-func TestFollowAnalysis(t *testing.T) {
+func TestFollowMetrics(t *testing.T) {
 	verified := metav1.NewMicroTime(began)
-	s := newShell(t, newRollout(progressing, func(r *v1alpha1.Rollout) {
-		r.Spec.Analysis = &v1alpha1.Analysis{}
-		r.Status.Release.VerifiedAt = &verified
-	}))
-	s.templates = []metrics.Template{{Ref: "AnalysisTemplate/a"}}
-	s.decisions = []decide.Decision{{}}
-	if _, err := s.reconcile(); err != nil {
-		t.Fatal(err)
+	verifiedStep := func(r *v1alpha1.Rollout) { r.Status.Release.VerifiedAt = &verified }
+	rollingBack := func(r *v1alpha1.Rollout) { r.Status.Release.Stage = v1alpha1.StageRollingBack }
+	template := []metrics.Template{{Ref: "AnalysisTemplate/a"}}
+	cases := map[string]struct {
+		reason    string
+		rollout   *v1alpha1.Rollout
+		templates []metrics.Template
+		want      string
+	}{
+		"Analysis":    {reason: "a release with an analysis is looked at", rollout: newRollout(progressing, verifiedStep), templates: template, want: "look at release 7 with 1 templates and Services [], step since true"},
+		"Routed":      {reason: "so is the share of one with routes", rollout: newRollout(progressing, routed("web")), want: "look at release 7 with 0 templates and Services [web-canary], step since false"},
+		"Nothing":     {reason: "without either there is nothing to ask", rollout: newRollout(progressing), want: "look no more"},
+		"RollingBack": {reason: "what was decided is not asked again", rollout: newRollout(progressing, rollingBack), templates: template, want: "look no more"},
 	}
-	if got := s.log[len(s.log)-1]; got != "look at release 7, step since true" {
-		t.Errorf("a release with an analysis is looked at: got %q", got)
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newShell(t, tc.rollout)
+			s.templates = tc.templates
+			s.routes = func(providers.Target, bool) (providers.Observation, error) { return providers.Observation{}, nil }
+			s.facts.Backends = []decide.Backend{{Name: "web", Exists: true}}
+			s.decisions = []decide.Decision{{}}
+			if _, err := s.reconcile(); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.log[len(s.log)-1]; got != tc.want {
+				t.Errorf("%s: got %q, want %q", tc.reason, got, tc.want)
+			}
+		})
 	}
 }

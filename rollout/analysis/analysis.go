@@ -19,6 +19,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/metrics/evaluate"
 )
 
 // Bounds of the pace of looks: an evaluator that asks for less gets the
@@ -26,8 +27,10 @@ import (
 const (
 	minPace = time.Second
 	maxPace = time.Minute
-	// retryPace is for looks that could not be made.
+	// retryPace is for looks that could not be made, sharePace for those that
+	// only measure the share of the traffic.
 	retryPace = 5 * time.Second
+	sharePace = 5 * time.Second
 	// lookTimeout bounds one look with all its queries.
 	lookTimeout = 30 * time.Second
 )
@@ -43,23 +46,47 @@ type Pods interface {
 	Names(rollout types.NamespacedName) (stable, canary []string, ok bool)
 }
 
+// Measurer counts the requests that the Services of each version served between
+// two times, as the named MetricSource says. ok is false where it counts none.
+type Measurer func(ctx context.Context, source, namespace string, stable, canary []string, start, end time.Time) (share evaluate.Share, ok bool, err error)
+
 // Observer counts looks.
 type Observer interface {
 	Look(verdict v1alpha1.VerdictValue, took time.Duration, err error)
 }
 
-// Verdict is the newest answer about a release.
-type Verdict struct {
-	metrics.Verdict
-	// StepStart is the beginning of the step that Step is about. A Step verdict
-	// says nothing of a step that began at another time.
+// Subject is what is looked at of a release.
+type Subject struct {
+	// Request to the evaluator, but for the pods and the time. Without templates
+	// there is no verdict.
+	metrics.Request
+	// StableServices and CanaryServices are the Services of each version, by whose
+	// requests the share of the canary is measured. Empty: it is not.
+	StableServices, CanaryServices []string
+}
+
+// Answer is the newest that is known of a release.
+type Answer struct {
+	// Verdict is nil without templates.
+	Verdict *metrics.Verdict
+	// Share of the requests since StepStart, nil where it is not measured.
+	Share *Share
+	// StepStart is the beginning of the step that Verdict.Step and Share are
+	// about. They say nothing of a step that began at another time.
 	StepStart time.Time
+}
+
+// Share is a measured share of the traffic.
+type Share struct {
+	evaluate.Share
+	Start, End time.Time
 }
 
 // Runner looks at the metrics of the releases that it follows. Its methods may
 // be called from several goroutines.
 type Runner struct {
 	evaluator Evaluator
+	measure   Measurer
 	pods      Pods
 	observer  Observer
 	changed   func(rollout types.NamespacedName)
@@ -71,18 +98,18 @@ type Runner struct {
 
 // followed is one release, guarded by the runner's mutex.
 type followed struct {
-	request metrics.Request
-	verdict *Verdict
-	// again wakes the loop when the request has changed.
+	subject Subject
+	answer  *Answer
+	// again wakes the loop when the subject has changed.
 	again  chan struct{}
 	cancel context.CancelFunc
 }
 
-// New makes a Runner. changed is called when the verdict of a Rollout has
+// New makes a Runner. changed is called when the answer about a Rollout has
 // changed; it must not block.
-func New(evaluator Evaluator, pods Pods, observer Observer, changed func(rollout types.NamespacedName)) *Runner {
+func New(evaluator Evaluator, measure Measurer, pods Pods, observer Observer, changed func(rollout types.NamespacedName)) *Runner {
 	return &Runner{
-		evaluator: evaluator, pods: pods, observer: observer, changed: changed,
+		evaluator: evaluator, measure: measure, pods: pods, observer: observer, changed: changed,
 		followed: map[types.NamespacedName]*followed{},
 	}
 }
@@ -100,32 +127,36 @@ func (r *Runner) Start(ctx context.Context) error {
 	return nil
 }
 
-// Follow looks at the release that the request describes, from now on; its
-// pods and its time are filled in at each look. Following the same again costs
-// nothing; a request that differs is looked at anew, at once.
-func (r *Runner) Follow(rollout types.NamespacedName, request metrics.Request) {
+// Follow looks at a release from now on. Following the same again costs nothing;
+// a subject that differs is looked at anew, at once.
+func (r *Runner) Follow(rollout types.NamespacedName, subject Subject) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	f, ok := r.followed[rollout]
 	if !ok {
-		f = &followed{request: request, again: make(chan struct{}, 1)}
+		f = &followed{subject: subject, again: make(chan struct{}, 1)}
 		r.followed[rollout] = f
 		if r.ctx != nil {
 			r.run(rollout, f)
 		}
 		return
 	}
-	if reflect.DeepEqual(f.request, request) {
+	if reflect.DeepEqual(f.subject, subject) {
 		return
 	}
-	if f.request.Release != request.Release || f.request.CanaryRevision != request.CanaryRevision {
-		f.verdict = nil
+	if other(f.subject, subject) {
+		f.answer = nil
 	}
-	f.request = request
+	f.subject = subject
 	select {
 	case f.again <- struct{}{}:
-	default: // The loop has been woken already and will see this request.
+	default: // The loop has been woken already and will see this subject.
 	}
+}
+
+// other tells whether two subjects are of different releases.
+func other(a, b Subject) bool {
+	return a.Release != b.Release || a.CanaryRevision != b.CanaryRevision
 }
 
 // Forget ends the looks at a Rollout's release.
@@ -140,16 +171,16 @@ func (r *Runner) Forget(rollout types.NamespacedName) {
 	}
 }
 
-// Verdict is the newest verdict about a Rollout's release; ok is false while
-// there is none.
-func (r *Runner) Verdict(rollout types.NamespacedName) (verdict Verdict, ok bool) {
+// Answer is the newest about a Rollout's release; ok is false while there is
+// none.
+func (r *Runner) Answer(rollout types.NamespacedName) (answer Answer, ok bool) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	f, found := r.followed[rollout]
-	if !found || f.verdict == nil {
-		return Verdict{}, false
+	if !found || f.answer == nil {
+		return Answer{}, false
 	}
-	return *f.verdict, true
+	return *f.answer, true
 }
 
 // run starts the loop of one release. The caller holds the mutex.
@@ -172,24 +203,28 @@ func (r *Runner) run(rollout types.NamespacedName, f *followed) {
 	}()
 }
 
-// look makes one look, keeps its verdict, and says after what time to look
-// again.
+// look makes one look, keeps its answer, and says after what time to look again.
 func (r *Runner) look(ctx context.Context, rollout types.NamespacedName, f *followed) time.Duration {
 	r.mutex.Lock()
-	request := f.request
+	subject := f.subject
 	r.mutex.Unlock()
 	stable, canary, ok := r.pods.Names(rollout)
 	if !ok {
 		return minPace
 	}
-	request.StablePods, request.CanaryPods = stable, canary
-	request.Now = time.Now()
+	subject.StablePods, subject.CanaryPods = stable, canary
+	subject.Now = time.Now()
 
-	verdict, pace := r.evaluate(ctx, request)
+	answer := &Answer{StepStart: subject.StepStart}
+	pace := sharePace
+	if len(subject.Templates) > 0 {
+		answer.Verdict, pace = r.evaluate(ctx, subject.Request)
+	}
+	answer.Share = r.share(ctx, subject)
 	if ctx.Err() != nil {
 		return maxPace // The loop ends; a look that was cut off says nothing.
 	}
-	if r.keep(f, request, verdict) {
+	if r.keep(f, subject, answer) {
 		r.changed(rollout)
 	}
 	return pace
@@ -197,13 +232,13 @@ func (r *Runner) look(ctx context.Context, rollout types.NamespacedName, f *foll
 
 // evaluate asks the evaluator. A look that cannot be made is missing data: it
 // holds the release and fails nothing.
-func (r *Runner) evaluate(ctx context.Context, request metrics.Request) (metrics.Verdict, time.Duration) {
+func (r *Runner) evaluate(ctx context.Context, request metrics.Request) (*metrics.Verdict, time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	verdict, err := r.safely(ctx, request)
 	r.observer.Look(verdict.Value, time.Since(request.Now), err)
 	if err != nil {
-		return metrics.Verdict{
+		return &metrics.Verdict{
 			Release: request.Release, Revision: request.CanaryRevision,
 			Value: v1alpha1.VerdictNoData, Step: v1alpha1.VerdictNoData,
 			Reason: "EvaluationFailed", Message: err.Error(),
@@ -214,7 +249,7 @@ func (r *Runner) evaluate(ctx context.Context, request metrics.Request) (metrics
 	if !verdict.NextLook.IsZero() {
 		pace = min(max(verdict.NextLook.Sub(request.Now), minPace), maxPace)
 	}
-	return verdict, pace
+	return &verdict, pace
 }
 
 // safely turns a panic into an error: the answers of a metrics server are input
@@ -228,24 +263,49 @@ func (r *Runner) safely(ctx context.Context, request metrics.Request) (verdict m
 	return r.evaluator.Evaluate(ctx, request)
 }
 
-// keep stores a verdict and tells whether it differs from the last one in what
-// a decision may rest on. Counts that grow are no change.
-func (r *Runner) keep(f *followed, request metrics.Request, verdict metrics.Verdict) bool {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	if f.request.Release != request.Release || f.request.CanaryRevision != request.CanaryRevision {
-		return false // The release changed while it was looked at.
+// share measures the canary's share of the requests of this step. Where it
+// cannot, it is not known, and nothing waits for it.
+func (r *Runner) share(ctx context.Context, subject Subject) *Share {
+	if len(subject.CanaryServices) == 0 || subject.StepStart.IsZero() {
+		return nil
 	}
-	old := f.verdict
-	if old != nil && old.Value == v1alpha1.VerdictNoData && verdict.Value == v1alpha1.VerdictNoData &&
-		old.MissingSince.Before(verdict.MissingSince) {
-		verdict.MissingSince = old.MissingSince // One gap, seen by two looks.
+	source := ""
+	if len(subject.Templates) > 0 {
+		source = subject.Templates[0].Spec.MetricSourceName
 	}
-	f.verdict = &Verdict{Verdict: verdict, StepStart: request.StepStart}
-	return old == nil || answer(*old) != answer(*f.verdict)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	share, ok, err := r.measure(ctx, source, subject.Namespace, subject.StableServices, subject.CanaryServices, subject.StepStart, subject.Now)
+	if err != nil || !ok {
+		return nil
+	}
+	return &Share{Share: share, Start: subject.StepStart, End: subject.Now}
 }
 
-// answer is what a decision may rest on.
-func answer(v Verdict) [4]string {
-	return [4]string{string(v.Value), string(v.Step), v.Reason, v.StepStart.String()}
+// keep stores an answer and tells whether it differs from the last one in what a
+// decision may rest on. Counts that grow are no change.
+func (r *Runner) keep(f *followed, subject Subject, answer *Answer) bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	if other(f.subject, subject) {
+		return false // The release changed while it was looked at.
+	}
+	old := f.answer
+	if old != nil && missing(old.Verdict) && missing(answer.Verdict) && old.Verdict.MissingSince.Before(answer.Verdict.MissingSince) {
+		answer.Verdict.MissingSince = old.Verdict.MissingSince // One gap, seen by two looks.
+	}
+	f.answer = answer
+	return old == nil || gist(old) != gist(answer)
+}
+
+// missing tells whether a verdict is that there are no data.
+func missing(v *metrics.Verdict) bool { return v != nil && v.Value == v1alpha1.VerdictNoData }
+
+// gist is what a decision may rest on.
+func gist(a *Answer) [4]string {
+	g := [4]string{3: a.StepStart.String()}
+	if v := a.Verdict; v != nil {
+		g[0], g[1], g[2] = string(v.Value), string(v.Step), v.Reason
+	}
+	return g
 }

@@ -13,9 +13,22 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/metrics/evaluate"
 )
 
 var web = types.NamespacedName{Namespace: "shop", Name: "web"}
+
+var templates = []metrics.Template{{Ref: "AnalysisTemplate/a"}}
+
+// subject is a request about a template.
+func subject(request metrics.Request) Subject {
+	request.Templates = templates
+	return Subject{Request: request}
+}
+
+func measureNothing(context.Context, string, string, []string, []string, time.Time, time.Time) (evaluate.Share, bool, error) {
+	return evaluate.Share{}, false, nil
+}
 
 // script answers each look with the next function, the last one for ever.
 type script struct {
@@ -70,7 +83,7 @@ func start(t *testing.T, evaluator Evaluator, pods Pods) (*Runner, *counter, fun
 	var mutex sync.Mutex
 	calls := 0
 	seen := &counter{}
-	r := New(evaluator, pods, seen, func(types.NamespacedName) {
+	r := New(evaluator, measureNothing, pods, seen, func(types.NamespacedName) {
 		mutex.Lock()
 		defer mutex.Unlock()
 		calls++
@@ -107,7 +120,7 @@ func TestPace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{next: []func(metrics.Request) (metrics.Verdict, error){says(v1alpha1.VerdictNoFailure, tc.pace)}}
 				r, _, calls := start(t, s, names{})
-				r.Follow(web, metrics.Request{Release: 1, CanaryRevision: "w1"})
+				r.Follow(web, subject(metrics.Request{Release: 1, CanaryRevision: "w1"}))
 				time.Sleep(tc.within)
 				synctest.Wait()
 				if got := s.count(); got != tc.looks {
@@ -129,17 +142,17 @@ func TestChangeCalls(t *testing.T) {
 			says(v1alpha1.VerdictFail, time.Minute),
 		}}
 		r, _, calls := start(t, s, names{})
-		r.Follow(web, metrics.Request{Release: 3, CanaryRevision: "w1"})
+		r.Follow(web, subject(metrics.Request{Release: 3, CanaryRevision: "w1"}))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if got := calls(); got != 2 {
 			t.Errorf("the first answer and the changed one call: got %d calls, want 2", got)
 		}
-		got, ok := r.Verdict(web)
-		if !ok || got.Value != v1alpha1.VerdictFail || got.Release != 3 {
+		got, ok := r.Answer(web)
+		if !ok || got.Verdict.Value != v1alpha1.VerdictFail || got.Verdict.Release != 3 {
 			t.Errorf("the newest verdict is kept: got %+v, %t", got, ok)
 		}
-		want := metrics.Request{Release: 3, CanaryRevision: "w1", StablePods: []string{"web-a-1"}, CanaryPods: []string{"web-w1-1"}, Now: s.looks[0].Now}
+		want := metrics.Request{Templates: templates, Release: 3, CanaryRevision: "w1", StablePods: []string{"web-a-1"}, CanaryPods: []string{"web-w1-1"}, Now: s.looks[0].Now}
 		if diff := cmp.Diff(want, s.looks[0]); diff != "" {
 			t.Errorf("a look has the pods and the time: -want, +got:\n%s", diff)
 		}
@@ -150,24 +163,24 @@ func TestNewStepIsLookedAtAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{next: []func(metrics.Request) (metrics.Verdict, error){says(v1alpha1.VerdictPass, time.Minute)}}
 		r, _, _ := start(t, s, names{})
-		r.Follow(web, metrics.Request{Release: 1, CanaryRevision: "w1"})
+		r.Follow(web, subject(metrics.Request{Release: 1, CanaryRevision: "w1"}))
 		synctest.Wait()
-		r.Follow(web, metrics.Request{Release: 1, CanaryRevision: "w1"})
+		r.Follow(web, subject(metrics.Request{Release: 1, CanaryRevision: "w1"}))
 		synctest.Wait()
 		if got := s.count(); got != 1 {
 			t.Errorf("following the same again costs no look: got %d looks", got)
 		}
 		began := time.Now()
-		r.Follow(web, metrics.Request{Release: 1, CanaryRevision: "w1", StepStart: began})
+		r.Follow(web, subject(metrics.Request{Release: 1, CanaryRevision: "w1", StepStart: began}))
 		synctest.Wait()
 		if got := s.count(); got != 2 {
 			t.Errorf("a new step needs a new look: got %d looks, want 2", got)
 		}
-		if got, _ := r.Verdict(web); !got.StepStart.Equal(began) {
+		if got, _ := r.Answer(web); !got.StepStart.Equal(began) {
 			t.Errorf("a verdict names the step that it is about: got %s, want %s", got.StepStart, began)
 		}
-		r.Follow(web, metrics.Request{Release: 2, CanaryRevision: "w1"})
-		if _, ok := r.Verdict(web); ok {
+		r.Follow(web, subject(metrics.Request{Release: 2, CanaryRevision: "w1"}))
+		if _, ok := r.Answer(web); ok {
 			t.Error("another release begins without a verdict")
 		}
 		synctest.Wait()
@@ -206,11 +219,11 @@ func TestLookThatFails(t *testing.T) {
 				s := &script{next: []func(metrics.Request) (metrics.Verdict, error){tc.answer}}
 				r, seen, calls := start(t, s, names{})
 				began := time.Now()
-				r.Follow(web, metrics.Request{Release: 7, CanaryRevision: "w1"})
+				r.Follow(web, subject(metrics.Request{Release: 7, CanaryRevision: "w1"}))
 				time.Sleep(12 * time.Second)
 				synctest.Wait()
-				got, _ := r.Verdict(web)
-				want := metrics.Verdict{
+				got, _ := r.Answer(web)
+				want := &metrics.Verdict{
 					Release: 7, Revision: "w1", Value: v1alpha1.VerdictNoData, Step: v1alpha1.VerdictNoData,
 					Reason: "EvaluationFailed", Message: tc.want, MissingSince: began,
 				}
@@ -229,7 +242,7 @@ func TestNoLookWithoutPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{next: []func(metrics.Request) (metrics.Verdict, error){says(v1alpha1.VerdictPass, time.Second)}}
 		r, _, _ := start(t, s, names{unknown: true})
-		r.Follow(web, metrics.Request{Release: 1})
+		r.Follow(web, subject(metrics.Request{Release: 1}))
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if got := s.count(); got != 0 {
@@ -241,8 +254,8 @@ func TestNoLookWithoutPods(t *testing.T) {
 func TestFollowBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{next: []func(metrics.Request) (metrics.Verdict, error){says(v1alpha1.VerdictPass, time.Minute)}}
-		r := New(s, names{}, &counter{}, func(types.NamespacedName) {})
-		r.Follow(web, metrics.Request{Release: 1})
+		r := New(s, measureNothing, names{}, &counter{}, func(types.NamespacedName) {})
+		r.Follow(web, subject(metrics.Request{Release: 1}))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Start(ctx) }()
@@ -255,4 +268,57 @@ func TestFollowBeforeStart(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestShare(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		step   bool
+		ok     bool
+		err    error
+		want   *evaluate.Share
+	}{
+		"Measured":    {reason: "the share of a step is measured since the step began", step: true, ok: true, want: &evaluate.Share{Canary: 5, Total: 100}},
+		"NotVerified": {reason: "before the step began there is nothing to measure", ok: true},
+		"NotCounted":  {reason: "a source that counts no requests by Service measures nothing", step: true},
+		"Error":       {reason: "an error measures nothing, and holds nothing", step: true, ok: true, err: errors.New("no answer")},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				measure := func(_ context.Context, _, namespace string, stable, canary []string, start, end time.Time) (evaluate.Share, bool, error) {
+					if !start.Equal(began) || !end.Equal(time.Now()) || namespace != "shop" || len(stable) != 1 || len(canary) != 1 {
+						t.Errorf("asked for %s from %s to %s, Services %v and %v", namespace, start, end, stable, canary)
+					}
+					return evaluate.Share{Canary: 5, Total: 100}, tc.ok, tc.err
+				}
+				r := New(&script{}, measure, names{}, &counter{}, func(types.NamespacedName) {})
+				s := Subject{Request: metrics.Request{Namespace: "shop", Release: 1}, StableServices: []string{"web"}, CanaryServices: []string{"web-canary"}}
+				if tc.step {
+					s.StepStart = began
+				}
+				r.Follow(web, s)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- r.Start(ctx) }()
+				synctest.Wait()
+				got, ok := r.Answer(web)
+				if !ok || got.Verdict != nil {
+					t.Errorf("without templates there is an answer without a verdict: got %+v, %t", got, ok)
+				}
+				var share *evaluate.Share
+				if got.Share != nil {
+					share = &got.Share.Share
+				}
+				if diff := cmp.Diff(tc.want, share); diff != "" {
+					t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }

@@ -8,10 +8,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
+	"github.com/weir-dev/weir/metrics/evaluate"
 	"github.com/weir-dev/weir/rollout/decide"
 )
 
@@ -27,22 +29,25 @@ const (
 // called from several goroutines.
 type Catalog struct {
 	reader client.Reader
-	check  func(v1alpha1.AnalysisTemplateSpec) error
 
 	mutex   sync.Mutex
-	checked map[types.UID]checked
+	checked map[types.UID]*checked
 }
 
 // checked is what is known of one generation of a template.
 type checked struct {
 	generation int64
-	err        error
+	// wrong with the template itself, and with each set of arguments for it.
+	wrong string
+	args  map[string]string
 }
 
-// NewCatalog makes a Catalog. check says what is wrong with a template by itself,
-// such as a query that cannot be parsed.
-func NewCatalog(reader client.Reader, check func(v1alpha1.AnalysisTemplateSpec) error) *Catalog {
-	return &Catalog{reader: reader, check: check, checked: map[types.UID]checked{}}
+// maxArgs bounds the sets of arguments that are remembered for a template.
+const maxArgs = 256
+
+// NewCatalog makes a Catalog that reads from a cache.
+func NewCatalog(reader client.Reader) *Catalog {
+	return &Catalog{reader: reader, checked: map[types.UID]*checked{}}
 }
 
 // Resolve gives the templates that a Rollout refers to, in its order. What is
@@ -83,11 +88,11 @@ func (c *Catalog) template(ctx context.Context, namespace string, ref v1alpha1.T
 	for _, arg := range ref.Args {
 		template.Args[arg.Name] = arg.Value
 	}
-	if err := c.parsed(obj, spec); err != nil {
-		return template, fmt.Sprintf("%s cannot be used: %v", name, err), nil
+	if wrong := c.parsed(obj, spec); wrong != "" {
+		return template, fmt.Sprintf("%s cannot be used: %s", name, wrong), nil
 	}
-	if wrong := arguments(spec, template.Args); wrong != "" {
-		return template, name + " " + wrong, nil
+	if wrong := c.fits(obj, spec, template.Args); wrong != "" {
+		return template, fmt.Sprintf("%s cannot be used with these args: %s", name, wrong), nil
 	}
 	source, err := c.SourceProblem(ctx, spec.MetricSourceName)
 	if source != "" {
@@ -108,31 +113,50 @@ func (c *Catalog) read(ctx context.Context, namespace string, ref v1alpha1.Templ
 	return t, &t.Spec, err
 }
 
-// parsed checks one generation of a template once.
-func (c *Catalog) parsed(obj client.Object, spec *v1alpha1.AnalysisTemplateSpec) error {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
+// known is what is known of a template as it is now. The caller holds the mutex.
+func (c *Catalog) known(obj client.Object, spec *v1alpha1.AnalysisTemplateSpec) *checked {
 	if known, ok := c.checked[obj.GetUID()]; ok && known.generation == obj.GetGeneration() {
-		return known.err
+		return known
 	}
-	err := c.check(*spec)
-	c.checked[obj.GetUID()] = checked{generation: obj.GetGeneration(), err: err}
-	return err
+	known := &checked{
+		generation: obj.GetGeneration(),
+		wrong:      words(evaluate.Validate(*spec, field.NewPath("spec"))),
+		args:       map[string]string{},
+	}
+	c.checked[obj.GetUID()] = known
+	return known
 }
 
-// arguments says what is wrong with the arguments for a template's parameters.
-func arguments(spec *v1alpha1.AnalysisTemplateSpec, args map[string]string) string {
-	for _, p := range spec.Parameters {
-		if _, given := args[p.Name]; !given && p.Default == nil {
-			return fmt.Sprintf("needs a value for its parameter %q: give it in args", p.Name)
+// parsed says what is wrong with a template by itself. Each generation of it is
+// parsed once.
+func (c *Catalog) parsed(obj client.Object, spec *v1alpha1.AnalysisTemplateSpec) string {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.known(obj, spec).wrong
+}
+
+// fits says what is wrong with the arguments for a template.
+func (c *Catalog) fits(obj client.Object, spec *v1alpha1.AnalysisTemplateSpec, args map[string]string) string {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	known := c.known(obj, spec)
+	set := fmt.Sprint(args) // Maps are printed in the order of their keys.
+	wrong, ok := known.args[set]
+	if !ok {
+		wrong = words(evaluate.ValidateArgs(*spec, args, field.NewPath("args")))
+		if len(known.args) < maxArgs {
+			known.args[set] = wrong
 		}
 	}
-	for name := range args {
-		if !slices.ContainsFunc(spec.Parameters, func(p v1alpha1.Parameter) bool { return p.Name == name }) {
-			return fmt.Sprintf("has no parameter %q: take it out of args", name)
-		}
+	return wrong
+}
+
+// words are the errors in one sentence each.
+func words(errs field.ErrorList) string {
+	if len(errs) == 0 {
+		return ""
 	}
-	return ""
+	return errs.ToAggregate().Error()
 }
 
 // SourceProblem says what is wrong with the name of a MetricSource, empty for the

@@ -1,7 +1,7 @@
 package analysis
 
 import (
-	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
-	"github.com/weir-dev/weir/rollout/decide"
 )
 
 // reader serves objects.
@@ -36,8 +35,18 @@ func template(name string, spec v1alpha1.AnalysisTemplateSpec) *v1alpha1.Analysi
 	return &v1alpha1.AnalysisTemplate{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "t-1"}, Spec: spec}
 }
 
+// condition is a metric with a query.
+func condition(query string) []v1alpha1.Metric {
+	return []v1alpha1.Metric{{
+		Name: "errors", Type: v1alpha1.MetricCondition,
+		Condition: &v1alpha1.ConditionMetric{Query: query, FailWhen: v1alpha1.Limit{Operator: v1alpha1.GreaterThan, Value: "1"}},
+	}}
+}
+
 func TestResolve(t *testing.T) {
-	query := []v1alpha1.Metric{{Name: "errors", Condition: &v1alpha1.ConditionMetric{Query: "bad("}}}
+	bad := v1alpha1.AnalysisTemplateSpec{Metrics: condition("bad(")}
+	needs := v1alpha1.AnalysisTemplateSpec{Metrics: condition(`up{x="{{args.x}}"}`), Parameters: []v1alpha1.Parameter{{Name: "x"}}}
+	plain := v1alpha1.AnalysisTemplateSpec{Metrics: condition("up")}
 	cases := map[string]struct {
 		reason  string
 		objects []client.Object
@@ -47,14 +56,14 @@ func TestResolve(t *testing.T) {
 	}{
 		"Found": {
 			reason:  "a template with a source and its arguments is used",
-			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{Parameters: []v1alpha1.Parameter{{Name: "x"}}})},
+			objects: []client.Object{source("prom", true), template("a", needs)},
 			refs:    []v1alpha1.TemplateReference{{Name: "a", Args: []v1alpha1.Argument{{Name: "x", Value: "1"}}}},
 			want:    []string{"AnalysisTemplate/a"},
 		},
 		"Cluster": {
 			reason: "a cluster's template is found by its kind",
 			objects: []client.Object{source("prom", false), &v1alpha1.ClusterAnalysisTemplate{
-				ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: v1alpha1.AnalysisTemplateSpec{MetricSourceName: "prom"},
+				ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: v1alpha1.AnalysisTemplateSpec{Metrics: condition("up"), MetricSourceName: "prom"},
 			}},
 			refs: []v1alpha1.TemplateReference{{Kind: "ClusterAnalysisTemplate", Name: "a"}},
 			want: []string{"ClusterAnalysisTemplate/a"},
@@ -66,49 +75,44 @@ func TestResolve(t *testing.T) {
 		},
 		"Unparsable": {
 			reason:  "a query that cannot be parsed is shown",
-			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{Metrics: query})},
+			objects: []client.Object{source("prom", true), template("a", bad)},
 			refs:    []v1alpha1.TemplateReference{{Name: "a"}},
-			wrong:   `AnalysisTemplate "a" cannot be used: metric "errors": unclosed parenthesis`,
+			wrong:   `AnalysisTemplate "a" cannot be used: spec.metrics[0].condition.query: Invalid value: "bad(": `,
 		},
 		"NoArgument": {
 			reason:  "a parameter without a default needs a value",
-			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{Parameters: []v1alpha1.Parameter{{Name: "x"}}})},
+			objects: []client.Object{source("prom", true), template("a", needs)},
 			refs:    []v1alpha1.TemplateReference{{Name: "a"}},
-			wrong:   `AnalysisTemplate "a" needs a value for its parameter "x": give it in args`,
+			wrong:   `AnalysisTemplate "a" cannot be used with these args: args: Invalid value: `,
 		},
 		"StrangeArgument": {
 			reason:  "a value without a parameter is a typing error",
-			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{})},
+			objects: []client.Object{source("prom", true), template("a", plain)},
 			refs:    []v1alpha1.TemplateReference{{Name: "a", Args: []v1alpha1.Argument{{Name: "y"}}}},
-			wrong:   `AnalysisTemplate "a" has no parameter "y": take it out of args`,
+			wrong:   `AnalysisTemplate "a" cannot be used with these args: args: Invalid value: `,
 		},
 		"NoSource": {
 			reason:  "a source that does not exist is named",
-			objects: []client.Object{template("a", v1alpha1.AnalysisTemplateSpec{MetricSourceName: "prom"})},
+			objects: []client.Object{template("a", v1alpha1.AnalysisTemplateSpec{Metrics: condition("up"), MetricSourceName: "prom"})},
 			refs:    []v1alpha1.TemplateReference{{Name: "a"}},
 			wrong:   `AnalysisTemplate "a": MetricSource "prom" does not exist: create it, or correct metricSourceName`,
 		},
 		"NoDefault": {
 			reason:  "without a name there must be a default",
-			objects: []client.Object{source("prom", false), template("a", v1alpha1.AnalysisTemplateSpec{})},
+			objects: []client.Object{source("prom", false), template("a", plain)},
 			refs:    []v1alpha1.TemplateReference{{Name: "a"}},
 			wrong:   `AnalysisTemplate "a": there is no default MetricSource: name one in metricSourceName, or put annotation metricsource.weir.dev/is-default: "true" on one`,
 		},
 		"TwoDefaults": {
 			reason:  "of two defaults none is",
-			objects: []client.Object{source("a", true), source("b", true), template("a", v1alpha1.AnalysisTemplateSpec{})},
+			objects: []client.Object{source("a", true), source("b", true), template("a", plain)},
 			refs:    []v1alpha1.TemplateReference{{Name: "a"}},
 			wrong:   `AnalysisTemplate "a": there are 2 default MetricSources: leave annotation metricsource.weir.dev/is-default on one of them`,
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c := NewCatalog(reader(t, tc.objects...), func(spec v1alpha1.AnalysisTemplateSpec) error {
-				if len(spec.Metrics) > 0 {
-					return errors.New(`metric "errors": unclosed parenthesis`)
-				}
-				return nil
-			})
+			c := NewCatalog(reader(t, tc.objects...))
 			rollout := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}}
 			rollout.Spec.Analysis = &v1alpha1.Analysis{TemplateRefs: tc.refs}
 			templates, problems, err := c.Resolve(t.Context(), rollout)
@@ -122,29 +126,31 @@ func TestResolve(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: templates: -want, +got:\n%s", tc.reason, diff)
 			}
-			var want []decide.Problem
-			if tc.wrong != "" {
-				want = []decide.Problem{{Reason: v1alpha1.ReasonInvalidSpec, Field: "spec.analysis.templateRefs[0]", Message: tc.wrong}}
+			if tc.wrong == "" {
+				if len(problems) > 0 {
+					t.Errorf("%s: got problems %v", tc.reason, problems)
+				}
+				return
 			}
-			if diff := cmp.Diff(want, problems); diff != "" {
-				t.Errorf("%s: problems: -want, +got:\n%s", tc.reason, diff)
+			if len(problems) != 1 || problems[0].Reason != v1alpha1.ReasonInvalidSpec ||
+				problems[0].Field != "spec.analysis.templateRefs[0]" || !strings.HasPrefix(problems[0].Message, tc.wrong) {
+				t.Errorf("%s: got %v, want %q", tc.reason, problems, tc.wrong)
 			}
 		})
 	}
 }
 
 func TestResolveParsesOnce(t *testing.T) {
-	obj := template("a", v1alpha1.AnalysisTemplateSpec{})
-	calls := 0
-	c := NewCatalog(reader(t, source("prom", true), obj), func(v1alpha1.AnalysisTemplateSpec) error { calls++; return nil })
-	rollout := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "shop"}}
-	rollout.Spec.Analysis = &v1alpha1.Analysis{TemplateRefs: []v1alpha1.TemplateReference{{Name: "a"}}}
-	for range 3 {
-		if _, _, err := c.Resolve(t.Context(), rollout); err != nil {
-			t.Fatal(err)
-		}
+	obj := template("a", v1alpha1.AnalysisTemplateSpec{Metrics: condition("bad(")})
+	c := NewCatalog(reader(t, source("prom", true)))
+	obj.Generation = 1
+	wrong := c.parsed(obj, &obj.Spec)
+	obj.Spec.Metrics = condition("up") // Another spec under the same generation cannot be.
+	if again := c.parsed(obj, &obj.Spec); again != wrong || wrong == "" {
+		t.Errorf("a template that has not changed is parsed once: got %q, then %q", wrong, again)
 	}
-	if calls != 1 {
-		t.Errorf("a template that has not changed is parsed once: got %d times", calls)
+	obj.Generation = 2
+	if got := c.parsed(obj, &obj.Spec); got != "" {
+		t.Errorf("one that has changed is parsed again: got %q", got)
 	}
 }

@@ -56,11 +56,11 @@ func (s *TemplateStatus) Reconcile(ctx context.Context, request reconcile.Reques
 	}
 	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: obj.GetGeneration()}
 	wrong, err := s.Catalog.SourceProblem(ctx, spec.MetricSourceName)
-	switch parseErr := s.Catalog.parsed(obj, spec); {
+	switch unparsed := s.Catalog.parsed(obj, spec); {
 	case err != nil:
 		return reconcile.Result{}, err
-	case parseErr != nil:
-		ready.Reason, ready.Message = reasonInvalid, parseErr.Error()
+	case unparsed != "":
+		ready.Reason, ready.Message = reasonInvalid, unparsed
 	case wrong != "":
 		ready.Reason, ready.Message = reasonNoSource, wrong
 	default:

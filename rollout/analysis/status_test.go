@@ -44,7 +44,7 @@ func summary(conditions []metav1.Condition) []string {
 }
 
 func TestTemplateStatus(t *testing.T) {
-	bad := []v1alpha1.Metric{{Name: "errors"}}
+	plain := v1alpha1.AnalysisTemplateSpec{Metrics: condition("up")}
 	cases := map[string]struct {
 		reason  string
 		objects []client.Object
@@ -53,23 +53,23 @@ func TestTemplateStatus(t *testing.T) {
 	}{
 		"Usable": {
 			reason:  "a template that can be used says so",
-			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{})},
+			objects: []client.Object{source("prom", true), template("a", plain)},
 			want:    "True Usable every query can be parsed and the source is there",
 		},
 		"Cluster": {
 			reason:  "so does one of the cluster",
-			objects: []client.Object{source("prom", true), &v1alpha1.ClusterAnalysisTemplate{ObjectMeta: metav1.ObjectMeta{Name: "a"}}},
+			objects: []client.Object{source("prom", true), &v1alpha1.ClusterAnalysisTemplate{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: plain}},
 			cluster: true,
 			want:    "True Usable every query can be parsed and the source is there",
 		},
 		"Invalid": {
 			reason:  "a query that cannot be parsed is shown",
-			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{Metrics: bad})},
-			want:    `False InvalidQuery metric "errors": unclosed parenthesis`,
+			objects: []client.Object{source("prom", true), template("a", v1alpha1.AnalysisTemplateSpec{Metrics: condition("bad(")})},
+			want:    `False InvalidQuery spec.metrics[0].condition.query: Invalid value: "bad(": 1:5: parse error: unclosed left parenthesis`,
 		},
 		"NoSource": {
 			reason:  "a source that does not exist is named",
-			objects: []client.Object{template("a", v1alpha1.AnalysisTemplateSpec{MetricSourceName: "prom"})},
+			objects: []client.Object{template("a", v1alpha1.AnalysisTemplateSpec{Metrics: condition("up"), MetricSourceName: "prom"})},
 			want:    `False SourceNotFound MetricSource "prom" does not exist: create it, or correct metricSourceName`,
 		},
 	}
@@ -77,12 +77,7 @@ func TestTemplateStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			writes := 0
 			c := counted(t, &writes, tc.objects...)
-			s := &TemplateStatus{Writer: c, Cluster: tc.cluster, Catalog: NewCatalog(c, func(spec v1alpha1.AnalysisTemplateSpec) error {
-				if len(spec.Metrics) > 0 {
-					return errors.New(`metric "errors": unclosed parenthesis`)
-				}
-				return nil
-			})}
+			s := &TemplateStatus{Writer: c, Cluster: tc.cluster, Catalog: NewCatalog(c)}
 			request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: "a"}}
 			if tc.cluster {
 				request.Namespace = ""

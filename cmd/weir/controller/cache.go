@@ -1,0 +1,124 @@
+package controller
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/rollout/workload"
+)
+
+var (
+	deploymentKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	replicaSetKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ReplicaSet"}
+)
+
+// lastApplied is kubectl's copy of a whole object in one of its annotations.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// object of a kind, empty and unstructured.
+func object(kind schema.GroupVersionKind) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(kind)
+	return u
+}
+
+// cacheOptions say what the informers hold: what tells an idle Rollout from one
+// with work to do, in as few bytes as that takes. Everything else is read when
+// it is needed.
+func cacheOptions(namespaces []string) cache.Options {
+	labelled := requirement(v1alpha1.RolloutLabel, selection.Exists)
+	options := cache.Options{
+		DefaultTransform: slim,
+		ByObject: map[client.Object]cache.ByObject{
+			object(deploymentKind): {Label: labelled, Transform: workload.StripForCache},
+			object(replicaSetKind): {Transform: slimReplicaSet},
+			// Only those that take part in a release. EndpointSlices have the
+			// labels of their Services.
+			&corev1.Service{}:            {Label: labelled},
+			&discoveryv1.EndpointSlice{}: {Label: labelled},
+		},
+	}
+	if len(namespaces) > 0 {
+		options.DefaultNamespaces = map[string]cache.Config{}
+		for _, namespace := range namespaces {
+			options.DefaultNamespaces[namespace] = cache.Config{}
+		}
+	}
+	return options
+}
+
+// unlabelledOptions are for the watch that sees a Deployment which a Rollout
+// waits for, before it has the label: names, and nothing else.
+func unlabelledOptions(options cache.Options) cache.Options {
+	options.DefaultTransform = nameOnly
+	options.ByObject = map[client.Object]cache.ByObject{
+		object(deploymentKind): {Label: requirement(v1alpha1.RolloutLabel, selection.DoesNotExist), Transform: nameOnly},
+	}
+	return options
+}
+
+// requirement is a selector of one requirement about the existence of a label.
+func requirement(label string, operator selection.Operator) labels.Selector {
+	r, err := labels.NewRequirement(label, operator, nil)
+	if err != nil {
+		panic(err) // A constant is wrong.
+	}
+	return labels.NewSelector().Add(*r)
+}
+
+// slim takes off what no decision rests on.
+func slim(obj any) (any, error) {
+	if o, ok := obj.(client.Object); ok {
+		o.SetManagedFields(nil)
+		if annotations := o.GetAnnotations(); annotations[lastApplied] != "" {
+			delete(annotations, lastApplied)
+			o.SetAnnotations(annotations)
+		}
+	}
+	return obj, nil
+}
+
+// slimReplicaSet keeps of a ReplicaSet without pods no more than its name, not
+// even its owner. Such sets are history, and most of the ReplicaSets of a
+// cluster; what there is to decide about one is decided on live reads.
+func slimReplicaSet(obj any) (any, error) {
+	full, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return nil, fmt.Errorf("cannot strip a %T: the cache of ReplicaSets must be unstructured", obj)
+	}
+	wanted, _, _ := unstructured.NestedInt64(full.Object, "spec", "replicas")
+	found, _, _ := unstructured.NestedInt64(full.Object, "status", "replicas")
+	if wanted != 0 || found != 0 {
+		return workload.StripForCache(full)
+	}
+	slim := object(replicaSetKind)
+	slim.SetNamespace(full.GetNamespace())
+	slim.SetName(full.GetName())
+	slim.SetUID(full.GetUID())
+	slim.SetResourceVersion(full.GetResourceVersion())
+	return slim, nil
+}
+
+// nameOnly keeps what names an object and orders its versions.
+func nameOnly(obj any) (any, error) {
+	full, ok := obj.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return nil, fmt.Errorf("cannot strip a %T: the cache of unlabelled Deployments must be of metadata", obj)
+	}
+	return &metav1.PartialObjectMetadata{
+		TypeMeta: full.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: full.Namespace, Name: full.Name, UID: full.UID, ResourceVersion: full.ResourceVersion,
+		},
+	}, nil
+}

@@ -1,0 +1,282 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics/telemetry"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/gatewayapi"
+	"github.com/weir-dev/weir/rollout"
+	"github.com/weir-dev/weir/rollout/analysis"
+	"github.com/weir-dev/weir/rollout/decide"
+	"github.com/weir-dev/weir/rollout/pods"
+	"github.com/weir-dev/weir/rollout/workload"
+)
+
+const (
+	// name of the controller: in its lease, its events and its user agent.
+	name = "weir"
+	// passTimeout bounds one pass, so that an API server that does not answer
+	// keeps no worker for ever.
+	passTimeout = time.Minute
+	// Back-off of passes that failed. The longest is what a Rollout waits for at
+	// most when the API server is back.
+	minBackoff, maxBackoff = 50 * time.Millisecond, 15 * time.Second
+	// routeKindPace is how often is looked for kinds of routes that the cluster
+	// did not know at the start.
+	routeKindPace = 30 * time.Second
+	// probeTimeout of the check behind /readyz.
+	probeTimeout = time.Second
+)
+
+// Run runs the controller until the context ends.
+func Run(ctx context.Context, options Options) error {
+	logger := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: options.LogLevel}))
+	log.SetLogger(logger)
+	klog.SetLogger(logger)
+	ctx = log.IntoContext(ctx, logger)
+
+	config, err := restConfig(options)
+	if err != nil {
+		return err
+	}
+	mgr, unlabelled, err := newManager(ctx, config, options)
+	if err != nil {
+		return err
+	}
+	if err := setUp(ctx, mgr, unlabelled, options); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("the controller stopped: %w", err)
+	}
+	return nil
+}
+
+// restConfig says how to reach the API server.
+func restConfig(options Options) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = options.Kubeconfig
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the cluster (set --kubeconfig, or run in one): %w", err)
+	}
+	config.QPS, config.Burst = options.QPS, options.Burst
+	config.UserAgent = name
+	return config, nil
+}
+
+// newScheme has the kinds that are read or written typed.
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("cannot register kinds: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// newManager makes the manager, and beside its cache the one of the Deployments
+// without the label: one cache has one selector for each kind.
+func newManager(ctx context.Context, config *rest.Config, options Options) (manager.Manager, cache.Cache, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, nil, err
+	}
+	renew, retry := options.LeaseDuration*2/3, options.LeaseDuration/7
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Logger:                        log.FromContext(ctx),
+		Cache:                         cacheOptions(options.Namespaces),
+		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
+		LeaderElection:                options.LeaderElection,
+		LeaderElectionID:              name,
+		LeaderElectionNamespace:       options.Namespace,
+		LeaderElectionReleaseOnCancel: true, // The process ends right after.
+		LeaseDuration:                 &options.LeaseDuration,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
+		Metrics:                       metricsserver.Options{BindAddress: options.MetricsAddress},
+		HealthProbeBindAddress:        options.HealthAddress,
+		BaseContext:                   func() context.Context { return ctx },
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make the manager: %w", err)
+	}
+	unlabelledOpts := unlabelledOptions(cacheOptions(options.Namespaces))
+	unlabelledOpts.Scheme, unlabelledOpts.Mapper, unlabelledOpts.HTTPClient = scheme, mgr.GetRESTMapper(), mgr.GetHTTPClient()
+	unlabelled, err := cache.New(config, unlabelledOpts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make the cache of unlabelled Deployments: %w", err)
+	}
+	return mgr, unlabelled, mgr.Add(unlabelled)
+}
+
+// setUp adds everything that runs to the manager.
+func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, options Options) error {
+	hold, err := holdMode(ctx, mgr.GetAPIReader(), options.Hold)
+	if err != nil {
+		return err
+	}
+	counts, err := telemetry.New(ctrlmetrics.Registry, time.Now)
+	if err != nil {
+		return fmt.Errorf("cannot register metrics: %w", err)
+	}
+	indexes := mgr.GetFieldIndexer()
+	if err := errors.Join(
+		indexes.IndexField(ctx, &v1alpha1.Rollout{}, rollout.ReferenceIndex, rollout.IndexReferences),
+		indexes.IndexField(ctx, object(replicaSetKind), workload.OwnerIndex, workload.IndexOwners),
+	); err != nil {
+		return fmt.Errorf("cannot index the caches: %w", err)
+	}
+	direct, err := client.NewWithWatch(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+	if err != nil {
+		return fmt.Errorf("cannot make the client for pods: %w", err)
+	}
+
+	call := &trigger{}
+	evidence := newEvidence(mgr, options.Namespace)
+	watcher := pods.New(direct, call.call)
+	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
+	reconciler := &rollout.Reconciler{
+		Decide:    decide.Decide,
+		Cached:    mgr.GetCache(),
+		Live:      mgr.GetAPIReader(),
+		Writer:    mgr.GetClient(),
+		Workload:  workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient()),
+		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: gatewayapi.New(mgr.GetClient(), mgr.GetAPIReader())},
+		Templates: evidence.catalog,
+		Analyses:  runner,
+		Pods:      watcher,
+		Events:    mgr.GetEventRecorder(name),
+		Telemetry: counts,
+		Hold:      hold,
+		Term:      term(),
+		Now:       time.Now,
+	}
+	log.FromContext(ctx).Info("Starting", "hold", hold, "term", reconciler.Term, "namespaces", options.Namespaces)
+	if err := addRollouts(ctx, mgr, unlabelled, call, reconciler, options); err != nil {
+		return err
+	}
+	return errors.Join(
+		mgr.Add(watcher), mgr.Add(runner),
+		evidence.addStatuses(mgr),
+		mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", synced(mgr.GetCache())),
+	)
+}
+
+// term is the identity of this process, by which what it began is told from what
+// another one did.
+func term() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = name
+	}
+	return host + "_" + uuid.NewString()
+}
+
+// addRollouts adds the controller of Rollouts.
+func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, call *trigger, reconciler reconcile.Reconciler, options Options) error {
+	warm := true
+	c, err := ctrlcontroller.New("rollout", mgr, ctrlcontroller.Options{
+		Reconciler:              reconciler,
+		MaxConcurrentReconciles: options.Concurrency,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minBackoff, maxBackoff),
+		ReconciliationTimeout:   passTimeout,
+		EnableWarmup:            &warm,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot make the controller: %w", err)
+	}
+	w := watches{cached: mgr.GetCache()}
+	for _, s := range append(w.sources(mgr.GetCache(), unlabelled), call) {
+		if err := c.Watch(s); err != nil {
+			return fmt.Errorf("cannot watch: %w", err)
+		}
+	}
+	waiting := gatewayapi.Objects()
+	if waiting, err = w.watchRoutes(ctx, mgr, c, waiting); err != nil || len(waiting) == 0 {
+		return err
+	}
+	log.FromContext(ctx).Info("The cluster does not know all kinds of routes yet, looking for them again", "every", routeKindPace.String())
+	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		ticker := time.NewTicker(routeKindPace)
+		defer ticker.Stop()
+		for len(waiting) > 0 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+			}
+			if waiting, err = w.watchRoutes(ctx, mgr, c, waiting); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// watchRoutes watches those kinds of routes that the cluster knows, and gives
+// the others.
+func (w watches) watchRoutes(ctx context.Context, mgr manager.Manager, c ctrlcontroller.Controller, kinds []client.Object) ([]client.Object, error) {
+	var unknown []client.Object
+	for _, kind := range kinds {
+		gvk := kind.GetObjectKind().GroupVersionKind()
+		_, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+		switch {
+		case meta.IsNoMatchError(err):
+			unknown = append(unknown, kind)
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("cannot tell whether the cluster knows %s: %w", gvk.Kind, err)
+		}
+		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(w.byKind(gvk.Kind)))); err != nil {
+			return nil, fmt.Errorf("cannot watch %s: %w", gvk.Kind, err)
+		}
+		log.FromContext(ctx).V(1).Info("Watching routes", "kind", gvk.Kind)
+	}
+	return unknown, nil
+}
+
+// synced tells whether the caches are filled: before that the process can take
+// over from no other.
+func synced(c cache.Cache) healthz.Checker {
+	return func(request *http.Request) error {
+		ctx, cancel := context.WithTimeout(request.Context(), probeTimeout)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+}
