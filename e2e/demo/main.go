@@ -1,0 +1,162 @@
+// Command demo shows Weir at work: a shop under load gets a bad version, which is
+// rolled back by its metrics, and then a good one, which is promoted. It counts
+// what happened and leaves with 0 only if all of it went as promised.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/stage"
+)
+
+const (
+	namespace      = "demo"
+	scrapeInterval = 2 * time.Second
+	gatewayRate    = 100
+	besideRate     = 20
+	// releaseTimeout bounds each of the two releases.
+	releaseTimeout = 5 * time.Minute
+)
+
+func main() {
+	out := flag.String("out", "", "file for the figures, as JSON")
+	keep := flag.Bool("keep", false, "stay up afterwards, until interrupted")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *out, *keep); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// run shows the demo in a sandbox of its own.
+func run(ctx context.Context, out string, keep bool) (err error) {
+	say("starting a Kubernetes control plane, Prometheus and a gateway on this machine ...")
+	sandbox, err := harness.Up(ctx, "demo", "--scrape-interval="+scrapeInterval.String())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, sandbox.Down(context.WithoutCancel(ctx)))
+	}()
+	world, err := stage.NewWorld(ctx, sandbox, stage.Options{})
+	if err != nil {
+		return err
+	}
+	summary, err := show(ctx, world)
+	if err != nil {
+		return err
+	}
+	summary.print(os.Stdout)
+	if out != "" {
+		if err := summary.write(out); err != nil {
+			return err
+		}
+	}
+	if keep {
+		stay(ctx, sandbox)
+	}
+	if !summary.kept() {
+		return errors.New("not everything went as promised")
+	}
+	return nil
+}
+
+func say(text string, args ...any) { fmt.Printf(text+"\n", args...) }
+
+// show opens the shop, sends the load and releases two versions.
+func show(ctx context.Context, world *stage.World) (Summary, error) {
+	shop, err := world.NewShop(ctx, namespace, stage.ShopOptions{Replicas: 5})
+	if err != nil {
+		return Summary{}, err
+	}
+	analysis, err := shop.ErrorsTemplate(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	err = shop.CreateRollout(ctx, v1alpha1.RolloutSpec{
+		Traffic:  stage.RouteRefs(),
+		Analysis: analysis,
+		Steps:    []v1alpha1.Step{stage.Weight(10), stage.Weight(50), stage.Hold(100, "5s")},
+	})
+	if err != nil {
+		return Summary{}, err
+	}
+	say("the shop serves v1 with 5 pods: %d requests a second through the gateway, %d straight to its Service", gatewayRate, besideRate)
+	gateway, err := shop.LoadThroughGateway(ctx, gatewayRate)
+	if err != nil {
+		return Summary{}, err
+	}
+	beside, err := shop.LoadBesideRoute(ctx, besideRate)
+	if err != nil {
+		return Summary{}, err
+	}
+	say("\nv2 fails 5 percent of its requests; nobody watches but Weir:")
+	bad, err := release(ctx, shop, "v2", map[string]string{"ERROR_RATE": "0.05"}, stage.RolledBack(1))
+	if err != nil {
+		return Summary{}, err
+	}
+	evidence, err := evidenceTime(ctx, world, shop, bad)
+	if err != nil {
+		return Summary{}, err
+	}
+	say("\nv3 is good:")
+	good, err := release(ctx, shop, "v3", nil, stage.Promoted(2))
+	if err != nil {
+		return Summary{}, err
+	}
+	gatewayLog, err := gateway.Stop(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	besideLog, err := beside.Stop(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	return summarize(gatewayLog, besideLog, bad, good, evidence, scrapeInterval), nil
+}
+
+// release writes a new version into the Deployment and follows it to its end.
+func release(ctx context.Context, shop *stage.Shop, version string, env map[string]string, end stage.Condition) (*recording, error) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	if err := shop.Release(ctx, version, env); err != nil {
+		return nil, err
+	}
+	rec, err := record(ctx, shop, version, os.Stdout, end)
+	if err != nil {
+		return nil, fmt.Errorf("%w\nthe controller's log:\n%s", err, shop.ControllerLog(ctx))
+	}
+	r, err := shop.Rollout(ctx)
+	if err != nil {
+		return nil, err
+	}
+	say("  %s", stage.Describe(r))
+	return rec, nil
+}
+
+// stay says how to use what is up, and waits to be interrupted.
+func stay(ctx context.Context, sandbox *harness.Sandbox) {
+	kubeconfig := sandbox.Kubeconfig(harness.Admin)
+	fmt.Printf(`
+It stays up until Ctrl-C. In another terminal:
+
+  export KUBECONFIG=%s PATH=$PATH:$HOME/.cache/weir/bin
+  kubectl-weir get -n %s
+  kubectl-weir watch %s -n %s
+  sandbox --name %s kubectl -n %s set env deployment/%s VERSION=v4 ERROR_RATE=0.2
+  Prometheus: %s
+
+`, kubeconfig, namespace, stage.Name, namespace, sandbox.Name, namespace, stage.Name, sandbox.PrometheusURL)
+	<-ctx.Done()
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/sandbox/load"
+	"github.com/weir-dev/weir/e2e/stage"
+)
+
+// settle is left out at both ends of a step's count: responses that were on
+// their way when the weight changed belong to neither.
+const settle = 300 * time.Millisecond
+
+// interval is a time at one weight of the route, verified.
+type interval struct {
+	weight     int32
+	start, end time.Time
+}
+
+// recording is one release as it was seen from outside.
+type recording struct {
+	version, revision string
+	// started is the time at which the release began, by its own status.
+	started time.Time
+	// seen are the canary's pods that there ever were, by name.
+	seen map[string]corev1.Pod
+	// began is when the template was written, zero when the route's weight was
+	// first 0 after it had been more, adopted when the handover was recorded.
+	began, zero, adopted time.Time
+	intervals            []interval
+	// canary pods just before the promotion, and how many of them it lost.
+	pods     []corev1.Pod
+	podsLost int
+}
+
+// recorder watches a shop during a release and tells what it sees.
+type recorder struct {
+	shop *stage.Shop
+	out  io.Writer
+	rec  *recording
+	// weight in the route now, open since verified.
+	weight int32
+	last   string
+}
+
+// record follows one release until done holds for the Rollout.
+func record(ctx context.Context, shop *stage.Shop, version string, out io.Writer, done stage.Condition) (*recording, error) {
+	r := &recorder{shop: shop, out: out, rec: &recording{version: version, began: time.Now(), seen: map[string]corev1.Pod{}}}
+	own := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", stage.Name)}
+	routes, err := shop.Admin.Watch(ctx, &gatewayv1.HTTPRouteList{}, client.InNamespace(shop.Namespace), own)
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the route: %w", err)
+	}
+	defer routes.Stop()
+	rollouts, err := shop.Admin.Watch(ctx, &v1alpha1.RolloutList{}, client.InNamespace(shop.Namespace), own)
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the Rollout: %w", err)
+	}
+	defer rollouts.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("cannot wait for the end of release %s: %w", version, ctx.Err())
+		case event, ok := <-routes.ResultChan():
+			if !ok {
+				return nil, fmt.Errorf("the watch of the route ended during release %s", version)
+			}
+			if route, ok := event.Object.(*gatewayv1.HTTPRoute); ok {
+				r.routeIs(canaryWeight(route), time.Now())
+			}
+		case event, ok := <-rollouts.ResultChan():
+			if !ok {
+				return nil, fmt.Errorf("the watch of the Rollout ended during release %s", version)
+			}
+			rollout, ok := event.Object.(*v1alpha1.Rollout)
+			if !ok {
+				continue
+			}
+			if err := r.rolloutIs(ctx, rollout, time.Now()); err != nil {
+				return nil, err
+			}
+			if done(rollout) {
+				return r.rec, r.countLost(ctx)
+			}
+		}
+	}
+}
+
+// canaryWeight is the canary's share in a route, in parts per 10,000.
+func canaryWeight(route *gatewayv1.HTTPRoute) int32 {
+	var canary, all int64
+	for _, ref := range route.Spec.Rules[0].BackendRefs {
+		weight := int64(1)
+		if ref.Weight != nil {
+			weight = int64(*ref.Weight)
+		}
+		all += weight
+		if ref.Name != stage.Name {
+			canary += weight
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return int32(canary * int64(v1alpha1.FullWeight) / all)
+}
+
+// routeIs notes the weight of the route.
+func (r *recorder) routeIs(weight int32, now time.Time) {
+	if weight == r.weight {
+		return
+	}
+	r.closeInterval(now)
+	if weight == 0 && r.rec.zero.IsZero() {
+		r.rec.zero = now
+	}
+	r.weight = weight
+}
+
+// rolloutIs notes where the release stands, and prints it when it is news.
+func (r *recorder) rolloutIs(ctx context.Context, rollout *v1alpha1.Rollout, now time.Time) error {
+	release := &rollout.Status.Release
+	if release.VerifiedAt != nil && r.weight > 0 && !r.open() {
+		r.rec.intervals = append(r.rec.intervals, interval{weight: r.weight, start: now})
+	}
+	if err := r.seePods(ctx, rollout, now); err != nil {
+		return err
+	}
+	line := fmt.Sprintf("%-19s step %-4s weight %-5s measured %-6s verdict %-12s %s", stage.State(rollout), release.Position,
+		rollout.Status.Exposure.Configured, rollout.Status.Exposure.Measured, rollout.Status.Analysis.Verdict, rollout.Status.WaitingFor)
+	if line != r.last {
+		r.last = line
+		fmt.Fprintf(r.out, "  %5.1fs  %s\n", now.Sub(r.rec.began).Seconds(), line)
+	}
+	return nil
+}
+
+// seePods notes the canary's pods while the release is under way, and those
+// that are handed over.
+func (r *recorder) seePods(ctx context.Context, rollout *v1alpha1.Rollout, now time.Time) error {
+	release := &rollout.Status.Release
+	switch release.Stage {
+	case v1alpha1.StageProgressing, v1alpha1.StagePromoting, v1alpha1.StageAdopting:
+	default:
+		return nil
+	}
+	pods, err := r.shop.Pods(ctx, rollout.Status.Canary.Revision)
+	if err != nil {
+		return err
+	}
+	r.rec.revision = rollout.Status.Canary.Revision
+	if release.StartTime != nil {
+		r.rec.started = release.StartTime.Time
+	}
+	for i := range pods {
+		r.rec.seen[pods[i].Name] = pods[i]
+	}
+	if release.Stage == v1alpha1.StageAdopting && r.rec.adopted.IsZero() {
+		r.rec.adopted, r.rec.pods = now, pods
+	}
+	return nil
+}
+
+// open says whether an interval has begun and not ended.
+func (r *recorder) open() bool {
+	n := len(r.rec.intervals)
+	return n > 0 && r.rec.intervals[n-1].end.IsZero()
+}
+
+func (r *recorder) closeInterval(now time.Time) {
+	if r.open() {
+		r.rec.intervals[len(r.rec.intervals)-1].end = now
+	}
+}
+
+// countLost counts the canary's pods that did not survive the promotion as they
+// were.
+func (r *recorder) countLost(ctx context.Context) error {
+	if len(r.rec.pods) == 0 {
+		return nil
+	}
+	var now corev1.PodList
+	if err := r.shop.Admin.List(ctx, &now, client.InNamespace(r.shop.Namespace)); err != nil {
+		return fmt.Errorf("cannot list pods: %w", err)
+	}
+	for i := range r.rec.pods {
+		before := &r.rec.pods[i]
+		survived := slices.ContainsFunc(now.Items, func(p corev1.Pod) bool {
+			return p.UID == before.UID && p.DeletionTimestamp == nil && restarts(&p) == restarts(before)
+		})
+		if !survived {
+			r.rec.podsLost++
+		}
+	}
+	return nil
+}
+
+func restarts(p *corev1.Pod) (n int32) {
+	for i := range p.Status.ContainerStatuses {
+		n += p.Status.ContainerStatuses[i].RestartCount
+	}
+	return n
+}
+
+// measure counts the share of users at each step.
+func (r *recording) measure(log *load.Log) []Step {
+	var steps []Step
+	for _, i := range r.intervals {
+		start, end := i.start.Add(settle), i.end.Add(-settle)
+		if !end.After(start) {
+			continue
+		}
+		counts := log.DueBetween(start, end)
+		share, of := counts.Share(r.version)
+		if of == 0 {
+			continue
+		}
+		asked := float64(i.weight) / float64(v1alpha1.FullWeight)
+		low, high := load.ShareBounds(asked, of, deviations)
+		steps = append(steps, Step{
+			Release: r.version, Weight: asked * 100, Measured: share * 100, Requests: of,
+			WithinBinomialError: share >= low && share <= high,
+		})
+	}
+	return steps
+}
