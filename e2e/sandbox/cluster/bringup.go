@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -109,11 +108,11 @@ func (b *bringUp) startProxy(ctx context.Context) error {
 // install creates the objects every sandbox has. It starts Prometheus once it
 // may read pods, and the gateway once its kinds exist.
 func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
-	client, err := dynamic.NewForConfig(config)
+	creator, err := newCreator(config)
 	if err != nil {
-		return fmt.Errorf("cannot make a client: %w", err)
+		return err
 	}
-	if err := createFiles(ctx, client, manifestFS, "manifests/base.yaml"); err != nil {
+	if err := creator.files(ctx, manifestFS, "manifests/base.yaml"); err != nil {
 		return err
 	}
 	if !b.components.opts.NoPrometheus {
@@ -121,16 +120,23 @@ func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
-	if err := createFiles(ctx, client, crdFS, "crds/*.yaml"); err != nil {
+	if err := creator.files(ctx, crdFS, "crds/*.yaml"); err != nil {
 		return err
 	}
 	if b.components.opts.NoGateway {
 		return nil
 	}
-	if err := createFiles(ctx, client, manifestFS, "manifests/gateway.yaml"); err != nil {
+	if err := creator.files(ctx, manifestFS, "manifests/gateway.yaml"); err != nil {
 		return err
 	}
-	return b.start(ctx, b.components.gateway())
+	if err := b.start(ctx, b.components.gateway()); err != nil {
+		return err
+	}
+	err = b.until(ctx, func(ctx context.Context) (bool, error) { return creator.programmed(ctx) })
+	if err != nil {
+		return fmt.Errorf("the gateway does not take its Gateway up: %w", err)
+	}
+	return nil
 }
 
 // waitCluster waits until pods can be created and will be run.

@@ -29,8 +29,11 @@ const (
 // audit log tells who wrote what.
 var users = []user{
 	{"admin", "admin", []string{groupMasters}},
-	// The controller under test: no rights but those its chart gives it.
-	{"weir", "weir", nil},
+	// The controller under test is the service account its chart makes, so that
+	// the chart's roles and policies mean it, though it runs outside of a pod.
+	{"weir", "system:serviceaccount:weir-system:weir", []string{
+		"system:serviceaccounts", "system:serviceaccounts:weir-system", "system:authenticated",
+	}},
 	{"kube-controller-manager", "system:kube-controller-manager", nil},
 	{"kube-scheduler", "system:kube-scheduler", nil},
 	{"kube-proxy", "system:kube-proxy", nil},

@@ -86,7 +86,7 @@ func (w *Wire) read(p []byte) (int, error) {
 		w.pending = append(w.pending, files...)
 		err = errors.Join(err, parseErr)
 	}
-	return n, err
+	return max(0, n), err // n is -1 when the connection was closed meanwhile
 }
 
 func parseRights(oob []byte) ([]*os.File, error) {
