@@ -56,7 +56,8 @@ func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effe
 // canary's pods there after the handover.
 func (s *snapshot) noTwin(revision string) error {
 	for _, set := range s.sets {
-		if set.owner != decide.OwnerWeir && set.digest == s.digest {
+		canary := set.owner != decide.OwnerTarget && set.hash() == revision
+		if !canary && set.digest == s.digest {
 			return unmet("ReplicaSet %q of Deployment %q has the template of revision %q already", set.Name, s.target.Name, revision)
 		}
 	}

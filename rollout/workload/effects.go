@@ -92,11 +92,24 @@ func (c *Client) CheckRaise(ctx context.Context, pass Pass) error {
 	if pass.Rollout.DeletionTimestamp != nil {
 		return unmet("the Rollout is being deleted")
 	}
+	canary := pass.Rollout.Status.Canary.Revision
+	target, err := c.target(ctx, pass)
+	if err != nil {
+		return err
+	}
+	digest, err := c.digest(ctx, deploymentKind, target)
+	if err != nil {
+		return err
+	}
+	if revisionOfDigest(digest) == canary && target.DeletionTimestamp == nil {
+		return nil
+	}
+	// The name of a template may also be that of a set which has it.
 	s, err := c.readLive(ctx, pass.Rollout, false)
 	if err != nil {
 		return err
 	}
-	return s.templateIs(pass.Rollout.Status.Canary.Revision)
+	return s.templateIs(canary)
 }
 
 // checkRecorded makes sure that nobody has recorded anything, or edited the

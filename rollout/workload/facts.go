@@ -4,8 +4,10 @@ import (
 	"context"
 	"strconv"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -84,11 +86,35 @@ func (s *snapshot) targetFacts() decide.Target {
 		ObservedGeneration: t.Status.ObservedGeneration,
 		Revision:           s.revision(s.digest),
 		Replicas:           replicas(t.Spec.Replicas),
+		MaxUnavailable:     maxUnavailable(t),
 		Paused:             t.Spec.Paused,
 		Vetoed:             vetoed(t),
 		Label:              t.Labels[v1alpha1.RolloutLabel],
 		ChangeAuthor:       author,
 	}
+}
+
+// maxUnavailable is how many pods the workload's own strategy may do without, as
+// its controller counts: rounded down, at least one where it may not surge
+// either, and at most all.
+func maxUnavailable(d *appsv1.Deployment) int32 {
+	rolling := d.Spec.Strategy.RollingUpdate
+	if rolling == nil || rolling.MaxUnavailable == nil || replicas(d.Spec.Replicas) == 0 {
+		return 0
+	}
+	size := replicas(d.Spec.Replicas)
+	surge, err := intstr.GetScaledValueFromIntOrPercent(intstr.ValueOrDefault(rolling.MaxSurge, intstr.FromInt32(0)), int(size), true)
+	if err != nil {
+		return 0
+	}
+	unavailable, err := intstr.GetScaledValueFromIntOrPercent(rolling.MaxUnavailable, int(size), false)
+	if err != nil {
+		return 0
+	}
+	if surge == 0 && unavailable == 0 {
+		return 1
+	}
+	return min(int32(unavailable), size)
 }
 
 // setFacts are the facts of the ReplicaSets, by name.

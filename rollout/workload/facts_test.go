@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -369,6 +370,33 @@ func TestRereadDigests(t *testing.T) {
 	}
 	if facts.Target.Revision != stableHash {
 		t.Errorf("revision %q, want %q: the workload runs its template", facts.Target.Revision, stableHash)
+	}
+}
+
+func TestMaxUnavailable(t *testing.T) {
+	cases := map[string]struct {
+		reason             string
+		replicas           int32
+		surge, unavailable string
+		want               int32
+	}{
+		"Default":   {reason: "25 % of 4 is one.", replicas: 4, surge: "25%", unavailable: "25%", want: 1},
+		"RoundDown": {reason: "25 % of 3 is none.", replicas: 3, surge: "25%", unavailable: "25%"},
+		"Neither":   {reason: "Without surge one pod must go first.", replicas: 3, surge: "0%", unavailable: "0%", want: 1},
+		"All":       {reason: "No more than all.", replicas: 3, surge: "0", unavailable: "9", want: 3},
+		"Zero":      {reason: "Of no pods none.", replicas: 0, surge: "0", unavailable: "1"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			surge, unavailable := intstr.Parse(tc.surge), intstr.Parse(tc.unavailable)
+			d := deployment(func(d *appsv1.Deployment) {
+				d.Spec.Replicas = &tc.replicas
+				d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: &surge, MaxUnavailable: &unavailable}
+			})
+			if got := observe(t, rollout(), d).Target.MaxUnavailable; got != tc.want {
+				t.Errorf("%s\ngot %d, want %d", tc.reason, got, tc.want)
+			}
+		})
 	}
 }
 

@@ -45,11 +45,12 @@ func (c *Client) beginHandOver(ctx context.Context, pass Pass, effect decide.Eff
 }
 
 // full makes sure that the canary has the size of the workload, all of it
-// available.
+// available. It may be labelled already: a template that came and went has
+// paused the workload before it could adopt.
 func (s *snapshot) full(revision string) error {
 	want := replicas(s.target.Spec.Replicas)
 	for _, fact := range s.setFacts() {
-		if fact.Owner != decide.OwnerWeir || fact.Hash != revision {
+		if fact.Owner == decide.OwnerTarget || fact.Hash != revision {
 			continue
 		}
 		if fact.Size != want || fact.Available < want {

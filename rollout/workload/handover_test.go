@@ -43,6 +43,11 @@ func TestHandOver(t *testing.T) {
 			reason: "What a crash has left begun is not written again.",
 			objs:   world(deployment(open), stable, full), routes: &usersOwn, effect: begin,
 		},
+		"BeginLabelled": {
+			reason: "A template that came and went has paused the workload before it could adopt: the handover goes on.",
+			objs:   world(deployment(open, func(d *appsv1.Deployment) { d.Spec.Paused = true }), stable, labelled), routes: &usersOwn, effect: begin,
+			want: []string{`patch web {"metadata":{"resourceVersion":"999"},"spec":{"paused":null}}`},
+		},
 		"BeginTooSmall": {
 			reason: "The workload was scaled up since: the canary is not full.",
 			objs:   world(deployment(), stable, canarySet(3)), routes: &usersOwn, effect: begin, err: ErrPrecondition,

@@ -17,7 +17,6 @@ import (
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
 	"github.com/weir-dev/weir/rollout/decide"
-	"github.com/weir-dev/weir/rollout/workload"
 )
 
 // TestCanaryStaysApart: nobody adopts the canary's set, however often the
@@ -326,7 +325,7 @@ func TestTwoCanariesAtOnce(t *testing.T) {
 	})
 	done := make(chan error, 2)
 	for range 2 {
-		other := workload.New(w.weir, w.weir, w.weir)
+		other := w.newWorkload()
 		go func() {
 			done <- other.Apply(t.Context(), w.pass(), decide.Effect{Kind: decide.EffectCreateCanary, Revision: revision, Size: 2})
 		}()

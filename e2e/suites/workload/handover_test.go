@@ -13,7 +13,6 @@ import (
 
 	"github.com/weir-dev/weir/e2e/harness"
 	"github.com/weir-dev/weir/rollout/decide"
-	"github.com/weir-dev/weir/rollout/workload"
 )
 
 // TestHandOver: the pods that were verified are the Deployment's, none was
@@ -119,7 +118,7 @@ func TestHandOverAfterCrash(t *testing.T) {
 				w.handOver(t, revision, func(done decide.EffectKind) bool { return done == kind })
 				must(t, w.scale(t.Context(), to))
 				w.settle(t)
-				w.workload = workload.New(w.weir, w.weir, w.weir)
+				w.workload = w.newWorkload()
 				w.handOver(t, revision, nil)
 				w.awaitComplete(t, to)
 				w.pods.of(t, revision, to)

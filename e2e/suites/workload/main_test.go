@@ -85,7 +85,7 @@ func newWorld(t *testing.T, s *harness.Sandbox, size int32) *world {
 	t.Helper()
 	w := &world{Sandbox: s, routes: &providers.Observation{Accepted: true}}
 	w.admin, w.weir = w.watchClient(t, harness.Admin), w.watchClient(t, harness.Weir)
-	w.workload = workload.New(w.weir, w.weir, w.weir)
+	w.workload = w.newWorkload()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	must(t, w.admin.Create(t.Context(), ns))
 	w.namespace = ns.Name
@@ -122,6 +122,9 @@ func newWorld(t *testing.T, s *harness.Sandbox, size int32) *world {
 	w.apply(t, decide.Effect{Kind: decide.EffectLabel})
 	return w
 }
+
+// newWorkload is a Client as a controller has it that has just started.
+func (w *world) newWorkload() *workload.Client { return workload.New(w.weir, w.weir, w.weir) }
 
 // watchClient is a user's client.
 func (w *world) watchClient(t *testing.T, u harness.User) client.WithWatch {

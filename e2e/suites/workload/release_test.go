@@ -17,6 +17,14 @@ import (
 // Service narrowed, and gives its revision.
 func (w *world) startRelease(t *testing.T, size int32) string {
 	t.Helper()
+	revision := w.startCanary(t, size)
+	w.pods.of(t, revision, size)
+	return revision
+}
+
+// startCanary is startRelease without the wait for the canary's pods.
+func (w *world) startCanary(t *testing.T, size int32) string {
+	t.Helper()
 	facts := w.observe(t)
 	revision := facts.Target.Revision
 	w.record(t, func(status *v1alpha1.RolloutStatus) {
@@ -35,7 +43,6 @@ func (w *world) startRelease(t *testing.T, size int32) string {
 	w.apply(t, decide.Effect{Kind: decide.EffectEnsureBackend, Name: "web-canary", Revision: revision})
 	w.apply(t, decide.Effect{Kind: decide.EffectPin, Name: "web", Revision: w.rollout.Status.Stable.Revision})
 	w.apply(t, decide.Effect{Kind: decide.EffectCreateCanary, Revision: revision, Size: size})
-	w.pods.of(t, revision, size)
 	return revision
 }
 
