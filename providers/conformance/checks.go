@@ -136,6 +136,34 @@ func testDeposedLeader(t *testing.T, f *fixture) {
 	}
 }
 
+// testOvertakenWrite: what happens between a call's read and its write is not
+// overwritten, be it a newer leader's lowering or a user's edit.
+func testOvertakenWrite(t *testing.T, f *fixture) {
+	start := f.create(t, f.route("shop", shopRules()...))
+	f.witness.base(start)
+	target := f.target("shop")
+	f.raise(t, target, 500, 1)
+	deposed := f.New(overtaken(f.Weir, func() { f.lower(t, target, 0, 3) }))
+	if err := deposed.Raise(t.Context(), target, 5000, 2); !errors.Is(err, providers.ErrFenced) {
+		t.Errorf("a raise that a newer leader's lowering overtook: error is %v, want ErrFenced", err)
+	}
+	f.mustCarry(t, target, 0, 3)
+	want := start.DeepCopy()
+	f.Dialect.Annotate(want, "web", 1)
+	f.witness.base(want)
+	edited := f.New(overtaken(f.Weir, func() {
+		live := f.get(t, "shop")
+		f.Dialect.Annotate(live, "web", 1)
+		if err := f.User.Update(t.Context(), live); err != nil {
+			t.Error(err)
+		}
+	}))
+	if err := edited.Restore(t.Context(), target, 4); err != nil {
+		t.Errorf("a restore that a user's edit overtook: %v", err)
+	}
+	mustBe(t, want, f.get(t, "shop"))
+}
+
 // testCrashAnywhere: a call that ends after any of its writes is finished by the
 // same call of the next process.
 func testCrashAnywhere(t *testing.T, f *fixture) {

@@ -173,16 +173,26 @@ func eventually(t *testing.T, what string, ask func(context.Context) error) {
 	}
 }
 
+// overtaken makes a client whose first write is preceded by somebody else's.
+func overtaken(c client.WithWatch, by func()) client.Client {
+	var once sync.Once
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Patch: func(ctx context.Context, inner client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			once.Do(by)
+			return inner.Patch(ctx, o, p, opts...)
+		},
+	})
+}
+
 // errCrash is what a provider meets whose process ends.
 var errCrash = errors.New("the process ended")
 
 // crashing makes a client that ends with its n-th write: that write is done, and
 // nothing after it. Its writes are counted.
-func crashing(c client.Client, n int) (client.Client, *int) {
+func crashing(c client.WithWatch, n int) (client.Client, *int) {
 	var lock sync.Mutex
 	writes := 0
-	watching, _ := c.(client.WithWatch)
-	return interceptor.NewClient(watching, interceptor.Funcs{
+	return interceptor.NewClient(c, interceptor.Funcs{
 		Patch: func(ctx context.Context, inner client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			lock.Lock()
 			defer lock.Unlock()

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -156,27 +157,66 @@ func testTakesBackUnderGitOps(t *testing.T, f *fixture) {
 }
 
 // testNoDrift: with the policy, a tool that compares what it would write with
-// what is there finds no difference.
+// what is there finds no difference, whatever rules and weights the user has.
 func testNoDrift(t *testing.T, f *fixture) {
-	manifest := f.route("shop", shopRules()...)
-	f.witness.base(f.create(t, manifest))
-	target := f.target("shop")
-	f.raise(t, target, 777, 1)
-	live := f.get(t, "shop")
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	for n := range 40 {
+		rules := shopRules()
+		if n > 0 && f.Capabilities.MixedRules {
+			rules = randomRules(random)
+		}
+		weight := []int32{0, 7, 10, 500, 777, 2500, 3333, 10000}[random.IntN(8)]
+		manifest := f.route(fmt.Sprintf("shop-%d", n), rules...)
+		f.create(t, manifest)
+		target := f.target(manifest.GetName())
+		f.raise(t, target, 10, 1) // so that there is a split at 0, too
+		f.raise(t, target, weight, 1)
+		f.noDrift(t, manifest, fmt.Sprintf("seed %d, route %d at %d", seed, n, weight))
+	}
+}
+
+// randomRules with weights of the user's, one at least with the workload.
+func randomRules(random *rand.Rand) []Rule {
+	rules := make([]Rule, 1+random.IntN(5))
+	for i := range rules {
+		rules[i].Name = fmt.Sprintf("rule-%d", i)
+		for range 1 + random.IntN(4) {
+			service := []string{"web", "pay", "legacy"}[random.IntN(3)]
+			weight := random.Int64N([]int64{2, 10, 101, 1000}[random.IntN(4)]) + 1
+			rules[i].Backends = append(rules[i].Backends, Backend{Service: service, Weight: weight})
+		}
+	}
+	rules[0].Backends[0].Service = "web"
+	return rules
+}
+
+// noDrift checks what tools would make of the object.
+func (f *fixture) noDrift(t *testing.T, manifest *unstructured.Unstructured, what string) {
+	t.Helper()
+	live := f.get(t, manifest.GetName())
 	applied := manifest.DeepCopy()
 	err := f.User.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(applied), client.ForceOwnership, client.FieldOwner(reconciler), client.DryRunAll)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", what, err)
 	}
 	replaced := manifest.DeepCopy()
 	replaced.SetResourceVersion(live.GetResourceVersion())
 	if err := f.User.Update(t.Context(), replaced, client.FieldOwner(replacer), client.DryRunAll); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", what, err)
 	}
-	for name, u := range map[string]*unstructured.Unstructured{"server-side apply": applied, "replace": replaced} {
-		if diff := cmp.Diff(written(live), written(u)); diff != "" {
-			t.Errorf("%s would change (-live +written):\n%s", name, diff)
+	edited := live.DeepCopy()
+	edited.SetLabels(map[string]string{"edited": "by-hand"})
+	if err := f.User.Update(t.Context(), edited, client.DryRunAll); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	for name, u := range map[string]*unstructured.Unstructured{"server-side apply": applied, "replace": replaced, "an edit": edited} {
+		if diff := cmp.Diff(live.Object["spec"], u.Object["spec"]); diff != "" {
+			t.Errorf("%s: %s would change (-live +written):\n%s", what, name, diff)
 		}
+	}
+	if diff := cmp.Diff(written(live), written(replaced)); diff != "" {
+		t.Errorf("%s: replace would change (-live +written):\n%s", what, diff)
 	}
 }
 

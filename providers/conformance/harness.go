@@ -46,8 +46,7 @@ type Harness struct {
 	New func(client.Client) providers.Provider
 	// Weir is a client of Weir's own user, User one of somebody else, who may
 	// write routes and their status.
-	Weir client.Client
-	User client.WithWatch
+	Weir, User client.WithWatch
 	// Namespace makes a namespace for one test.
 	Namespace func(t *testing.T) string
 	// Dialect of the provider's routes.
@@ -122,6 +121,7 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 		"LowerOnlyStamps":      testLowerOnlyStamps,
 		"Fencing":              testFencing,
 		"DeposedLeader":        testDeposedLeader,
+		"OvertakenWrite":       testOvertakenWrite,
 		"CrashAnywhere":        testCrashAnywhere,
 		"OneRuleAtATime":       testOneRuleAtATime,
 		"UserEdits":            testUserEdits,

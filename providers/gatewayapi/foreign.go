@@ -36,7 +36,7 @@ func (r *route) foreignWriter() string {
 // share.
 func (r *route) carries(weight int32) bool {
 	for _, v := range r.views {
-		if !r.selected(v) {
+		if !r.selected(v) || !v.weighs() {
 			continue
 		}
 		if lowest, highest := v.exposure(weight); lowest != weight || highest != weight {

@@ -9,9 +9,10 @@ import (
 const (
 	// maxWeight is the largest weight that Gateway API admits.
 	maxWeight = 1_000_000
-	// minParts is the fewest parts that an entry must be divisible into, for
-	// a share of 0.1 % to be possible.
-	minParts = 1000
+	// minShare, in parts per 10,000, is the finest share that every entry must be
+	// able to give, and minParts the number of parts that this takes.
+	minShare int32 = 10
+	minParts       = 1000
 	// full is the whole, in parts per 10,000.
 	full = int64(v1alpha1.FullWeight)
 )

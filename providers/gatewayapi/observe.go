@@ -22,10 +22,13 @@ func (s *summary) add(r *route) {
 		s.Split = s.Split || v.split()
 		lowest, highest := v.exposure(r.hint())
 		s.Weight = max(s.Weight, highest)
-		if r.selected(v) {
+		if r.selected(v) && v.weighs() {
 			s.lowest(lowest)
 		}
 	}
+	// Rules that someone has put back are the user's only until the next write
+	// of anybody, in which the policy splits them again.
+	s.Split = s.Split || r.hint() >= 0
 	if s.ForeignWriter == "" {
 		s.ForeignWriter = r.foreignWriter()
 	}

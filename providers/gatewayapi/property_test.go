@@ -61,16 +61,6 @@ func checkReached(t *testing.T, u *unstructured.Unstructured, weight int32, lowe
 	}
 }
 
-// weighs is true when an entry of the pairs carries traffic.
-func (v view) weighs() bool {
-	for _, s := range v.shares {
-		if s.pair != nil && v.total(s) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // broken says what the step from before to after breaks; start is the route
 // before Weir came.
 func broken(start, before, after *unstructured.Unstructured, lowers bool) string {

@@ -152,6 +152,11 @@ func (v view) totals() (totals []int64, owned []bool) {
 	return totals, owned
 }
 
+// weighs is true when an entry of the pairs carries traffic.
+func (v view) weighs() bool {
+	return slices.ContainsFunc(v.shares, func(s share) bool { return s.pair != nil && v.total(s) > 0 })
+}
+
 // exposure is the lowest and the highest share of the canary in the rule's
 // entries of the pairs. Entries that carry no traffic at all do not count.
 func (v view) exposure(hint int32) (lowest, highest int32) {

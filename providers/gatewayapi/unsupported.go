@@ -87,25 +87,35 @@ func (r *route) unsupportedWeights(v view, weight int32) error {
 	base := r.base(v)
 	_, owned := v.totals()
 	mine := pick(base, owned)
-	if !slices.ContainsFunc(mine, func(w int64) bool { return w > 0 }) {
+	if !v.weighs() {
 		return r.refuse(rulePath(v, "backendRefs[].weight"), "is 0 for "+r.stableNames()+", so that no traffic can be split",
 			"give the backend a weight, or leave the rule out of ruleNames of the Rollout")
 	}
 	most := limit(base)
 	f := factor(base, mine, int64(weight))
 	for _, w := range mine {
-		if w == 0 {
-			continue
-		}
-		c := part(w*f, int64(weight))
-		rounded := weight > 0 && c == 0 || int64(weight) < full && c == w*f
-		if w*most < minParts || rounded {
+		finest := tooFine(w, most, f, weight)
+		if w > 0 && finest > 0 {
 			return r.refuse(rulePath(v, "backendRefs[].weight"),
-				fmt.Sprintf("is %d next to %d, which can be split into %d parts only: too few for %s of it", w, slices.Max(base), w*most, v1alpha1.FormatWeight(max(weight, 10))),
+				fmt.Sprintf("is %d next to %d, which can be split into %d parts only: too few for %s of it", w, slices.Max(base), w*most, v1alpha1.FormatWeight(finest)),
 				"write smaller weights in the same ratio")
 		}
 	}
 	return nil
+}
+
+// tooFine is the share that an entry of weight w cannot give, 0 if it can give
+// what is asked for: weight itself, if factor f would round it to nothing or to
+// everything, or else the finest that every entry must be able to give.
+func tooFine(w, most, f int64, weight int32) int32 {
+	c := part(w*f, int64(weight))
+	switch {
+	case weight > 0 && c == 0, int64(weight) < full && c == w*f:
+		return max(weight, 1)
+	case w*most < minParts:
+		return minShare
+	}
+	return 0
 }
 
 // otherOwner is another Rollout that splits this rule, if there is one.

@@ -88,7 +88,7 @@ func TestUnsupported(t *testing.T) {
 				rule(u, 0)["backendRefs"] = []any{entry("cart", 1), entry("legacy", 1000)}
 			},
 			pairs: cart.Pairs, weight: 1,
-			want: `HTTPRoute/shop: spec.rules[name="cart"].backendRefs[].weight: is 1 next to 1000, which can be split into 1000 parts only: too few for 0.1% of it: write smaller weights in the same ratio`,
+			want: `HTTPRoute/shop: spec.rules[name="cart"].backendRefs[].weight: is 1 next to 1000, which can be split into 1000 parts only: too few for 0.01% of it: write smaller weights in the same ratio`,
 		},
 		"NoRoom": {
 			reason: "the API admits sixteen backends",

@@ -45,7 +45,10 @@ func init() {
 func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, "conformance", noTraffic, func(ctx context.Context, s *harness.Sandbox) error {
 		sandbox = s
-		return install(ctx, s, true)
+		if err := install(ctx, s, true); err != nil {
+			return err
+		}
+		return awaitSplit(ctx, s)
 	}))
 }
 
