@@ -114,7 +114,7 @@ func (p *pass) completeHandover() {
 	case !p.observed():
 		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
 	case p.active > 1 && t.Paused:
-		p.shrinkOldSets()
+		p.shrinkSmallest()
 		p.wait(WaitHandOver, "the older pods to go, before the newest template is released")
 	case p.active > 1 || t.Replicas > 0 && p.active == 0:
 		p.wait(WaitHandOver, "the workload to scale the older pods down")
@@ -138,29 +138,34 @@ func (p *pass) survivor() *Set {
 	return p.twin
 }
 
-// shrinkOldSets finishes a handover that a third template has paused midway. It
-// takes as many older pods as the workload's own strategy would; the workload's
-// controller gives them to the canary's set.
-func (p *pass) shrinkOldSets() {
+// shrinkSmallest finishes a handover that a third template has paused midway,
+// with two versions running. It takes pods of the smallest set, as many as the
+// workload's own strategy would; the controller of a paused workload gives them
+// to the largest.
+func (p *pass) shrinkSmallest() {
+	var smallest, largest *Set
 	available := int32(0)
 	for i := range p.in.Sets {
-		if s := &p.in.Sets[i]; s.Owner == OwnerTarget {
-			available += s.Available
-		}
-	}
-	spare := available - (p.in.Target.Replicas - p.in.Target.MaxUnavailable)
-	for i := range p.in.Sets {
 		s := &p.in.Sets[i]
-		if s.Owner != OwnerTarget || s.Size == 0 || s.Revision == p.st.Canary.Revision {
+		if s.Owner != OwnerTarget || s.Size == 0 {
 			continue
 		}
-		// Pods that are not available cost nothing.
-		take := min(s.Size, max(spare, 0)+s.Size-min(s.Available, s.Size))
-		if take > 0 {
-			p.do(Effect{Kind: EffectShrinkOldSet, Name: s.Name, Revision: p.st.Canary.Revision, Size: s.Size - take,
-				Why: "a handover is finished before the next release"})
+		available += s.Available
+		if largest == nil || s.Size > largest.Size || s.Size == largest.Size && s.Created.After(largest.Created) {
+			largest = s
 		}
-		return
+	}
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Owner == OwnerTarget && s.Size > 0 && s != largest && (smallest == nil || s.Size < smallest.Size) {
+			smallest = s
+		}
+	}
+	spare := max(0, available-(p.in.Target.Replicas-p.in.Target.MaxUnavailable))
+	// Pods that are not available cost nothing.
+	take := min(smallest.Size, spare+smallest.Size-min(smallest.Available, smallest.Size))
+	if take > 0 {
+		p.do(Effect{Kind: EffectShrinkSet, Name: smallest.Name, Revision: largest.Hash, Size: smallest.Size - take,
+			Why: "a handover is finished before the next release"})
 	}
 }
 

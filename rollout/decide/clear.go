@@ -164,7 +164,8 @@ func (p *pass) closeTraffic() bool {
 	if r != nil && (r.Weight > 0 || r.Stamp < sealed && (r.Split || ours)) {
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
 	}
-	if ours && c.Stamp < sealed {
+	// Without routes the pods go at once, and nothing can reach a set that is gone.
+	if ours && p.routed && c.Stamp < sealed {
 		p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
 	}
 	if ours && p.routed && !p.sharedCallers() {

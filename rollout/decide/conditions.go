@@ -214,6 +214,10 @@ func (p *pass) assessIdle(moving conditions) conditions {
 		moving.reason, moving.message = v1alpha1.ReasonPaused, "A new template waits: spec.paused is true"
 		return moving
 	}
+	if t := &p.in.Target; t.Revision != p.st.Stable.Revision {
+		moving.reason, moving.message = v1alpha1.ReasonReleasing, "A new template is about to be released"
+		return moving
+	}
 	return conditions{
 		ready: metav1.ConditionTrue, reconciling: metav1.ConditionFalse, stalled: metav1.ConditionFalse,
 		reason: v1alpha1.ReasonStable, message: "Revision " + p.st.Stable.Revision + " is stable",

@@ -54,17 +54,11 @@ func (p *pass) needsTerm() bool {
 		return true
 	}
 	for i := range p.effects {
-		if !lowers(&p.effects[i]) {
+		if !p.effects[i].Lowers() {
 			return true
 		}
 	}
 	return false
-}
-
-// lowers says whether an effect may rest on caches: it takes exposure away from
-// whatever is there, or only stamps.
-func lowers(e *Effect) bool {
-	return e.Kind == EffectSetWeight && !e.Raise || e.Kind == EffectSealCanary
 }
 
 // decision turns the pass into its result. What rests on caches may only lower;
@@ -89,7 +83,7 @@ func (p *pass) decision() Decision {
 // the effects that lower, which come first.
 func (p *pass) cacheable() bool {
 	recorded, kept := p.st != p.old, 0
-	for kept < len(p.effects) && lowers(&p.effects[kept]) {
+	for kept < len(p.effects) && p.effects[kept].Lowers() {
 		kept++
 	}
 	rest := len(p.effects) - kept

@@ -35,10 +35,13 @@
 //     precondition (see EffectKind), and writes by compare-and-swap, stamped
 //     with Status.Record.Seq. An object with a greater stamp is not written. A
 //     failed precondition ends the pass; the next one decides anew.
-//  5. For an effect with Raise, between the read of its object and its write,
-//     read the Rollout again: same resourceVersion as recorded, and not being
-//     deleted; and the workload's template must still be the canary's. In that
-//     order whatever changes later makes the write fail.
+//  5. Confirm every effect that does not only lower (Effect.Lowers): between the
+//     read of its object and its write, read the Rollout again, which must have
+//     the resourceVersion that was recorded. Before an effect with Raise it must
+//     not be being deleted either, and the workload's template must still be the
+//     canary's. In that order whatever changes later makes the write fail; in
+//     the other, a process that was stopped in between writes long after its
+//     time.
 //  6. Then events and answers to Approvals, best effort.
 //  7. Come back at Decision.WakeAt at the latest, or when anything changes.
 //

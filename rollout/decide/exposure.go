@@ -104,6 +104,9 @@ func (p *pass) prepareBackends() bool {
 		return ready || p.wait(WaitPin, "the canary's Services are being made")
 	}
 	ready = p.pin() && ready
+	if !ready && p.in.Target.Replicas == 0 {
+		return p.wait(WaitScaledToZero, "the workload is scaled to zero")
+	}
 	if !ready {
 		return p.wait(WaitPin, "the Services are being narrowed to the stable version")
 	}
@@ -244,10 +247,10 @@ func (p *pass) weigh() {
 	case !r.Accepted:
 		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
 	case r.Weight > weight:
-		p.wait(WaitExposure, "the routes to carry less")
+		p.wait(WaitExposure, "the data plane to accept the routes")
 	case r.Split && r.Stamp < newest && (exact || r.Stamp < p.st.Record.TermSeq):
 		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Why: "writes of older records must not reach the routes"})
-		p.wait(WaitExposure, "the routes to be stamped")
+		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact:
 	case p.available() < sizeFor(weight, p.in.Target.Replicas, true):
 		p.short()
@@ -257,7 +260,7 @@ func (p *pass) weigh() {
 		p.wait(WaitEndpoints, "the canary's Services to have ready endpoints")
 	default:
 		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Size: sizeFor(weight, p.in.Target.Replicas, true), Raise: true, Why: p.stepText()})
-		p.wait(WaitExposure, "the data plane to accept the new weight")
+		p.wait(WaitExposure, "the data plane to accept the routes")
 	}
 }
 

@@ -35,7 +35,7 @@ func (p *pass) termsOf(s step) terms {
 	// Where nothing is exposed there is nothing to analyse, unless asked for.
 	if a := p.in.Rollout.Spec.Analysis; a != nil && (written != nil || exposure > 0) {
 		t.require = v1alpha1.RequireNoFailure
-		if exposure > 0 && exposure < v1alpha1.FullWeight {
+		if exposure > 0 && !s.isFull(p.routed) {
 			t.require = v1alpha1.RequirePass
 		}
 		t.timeout = a.Timeout.Or(defaultAnalysisTimeout)

@@ -119,7 +119,7 @@ func (p *pass) endingByEvidence() ending {
 		return ending{cause: v1alpha1.CauseFailed, message: crashText(c)}
 	}
 	if p.st.Record.Lowerings >= maxLowerings-1 && p.podsLost() {
-		return ending{cause: v1alpha1.CauseFailed, live: p.canary == nil,
+		return ending{cause: v1alpha1.CauseFailed, live: true,
 			message: fmt.Sprintf("the canary lost its exposure %d times, now since it has no available pod", maxLowerings)}
 	}
 	return ending{}
@@ -190,7 +190,9 @@ func (p *pass) lower() {
 	zero := p.in.Target.Replicas == 0
 	switch {
 	case p.podsLost():
-		if p.canary == nil && !p.in.Fresh {
+		// The caches of routes and sets may be of different times: the weight of
+		// now beside the pods of before it.
+		if !p.in.Fresh {
 			p.needLive = true
 			return
 		}

@@ -113,8 +113,8 @@ func (p *pass) userServices() []string {
 // enter records a stage in which the canary may have all of the traffic.
 func (p *pass) enter(stage v1alpha1.Stage) {
 	st := p.edit()
-	st.Release.Stage = stage
-	st.Release.VerifiedAt = nil
+	st.Release.Stage, st.Release.Cause, st.Release.Message = stage, "", ""
+	st.Release.VerifiedAt, st.Release.DrainUntil = nil, nil
 	st.Release.Deadline = p.deadline()
 	st.Release.Gates = nil
 	if st.Record.DesiredWeight != v1alpha1.FullWeight {

@@ -39,18 +39,16 @@ type plan struct {
 func planOf(spec *v1alpha1.RolloutSpec, routed bool) plan {
 	p := plan{steps: spec.Steps, routed: routed}
 	if n := len(spec.Steps); n > 0 {
-		p.append = !isFull(&spec.Steps[n-1], routed)
+		p.append = !p.at(int32(n-1)).isFull(routed)
 	}
 	return p
 }
 
-// isFull says whether a step brings the canary to all of the traffic, or
-// without routes to the full number of pods.
-func isFull(s *v1alpha1.Step, routed bool) bool {
-	if w, _ := v1alpha1.ParseWeight(s.Weight); w == v1alpha1.FullWeight {
-		return true
-	}
-	return !routed && s.Replicas != nil && s.Replicas.Type == intstr.String && s.Replicas.StrVal == "100%"
+// isFull says whether a step is written to bring the canary to all of the
+// traffic, or without routes to the full number of pods.
+func (s step) isFull(routed bool) bool {
+	return s.weight == v1alpha1.FullWeight ||
+		!routed && s.replicas != nil && s.replicas.Type == intstr.String && s.replicas.StrVal == "100%"
 }
 
 // count is the number of steps in effect, at least one.

@@ -302,12 +302,12 @@ const (
 	// EffectDeleteTwin deletes the empty set Name of the workload's history, with
 	// preconditions on UID and resourceVersion. If: size and pods are 0.
 	EffectDeleteTwin EffectKind = "DeleteTwin"
-	// EffectShrinkOldSet sets the size of the set Name of the workload to Size,
-	// which is less. If: the workload is paused, its template is neither that
-	// set's nor Revision's, and the set of Revision belongs to it. It finishes a
-	// handover that a third template has interrupted; the workload's controller
-	// gives the pods to the other set.
-	EffectShrinkOldSet EffectKind = "ShrinkOldSet"
+	// EffectShrinkSet sets the size of the set Name of the workload to Size, which
+	// is less. If: the workload is paused, its template is neither that set's nor
+	// that of the set of Revision, which belongs to the workload and is not
+	// smaller. It finishes a handover that a third template has interrupted; the
+	// workload's controller gives the pods to the larger set.
+	EffectShrinkSet EffectKind = "ShrinkSet"
 
 	// EffectBeginHandOver sets the handover annotation on the workload and clears
 	// spec.paused, in one write: from now on its controller may adopt, but not
@@ -339,11 +339,18 @@ type Effect struct {
 	// Size and Weight; see the kinds.
 	Size, Weight int32
 	// Raise says that the effect increases the canary's exposure or size, or hands
-	// it over. After it has read the object that the effect writes, and before it
-	// writes, the shell reads the Rollout and the workload again.
+	// it over. The shell confirms more before it than before others; see the
+	// package documentation.
 	Raise bool
 	// Why in a few words, for logs.
 	Why string
+}
+
+// Lowers says whether the effect takes exposure away from whatever is there, or
+// only stamps. Such an effect may rest on caches, and the shell need not confirm
+// anything before it.
+func (e Effect) Lowers() bool {
+	return e.Kind == EffectSetWeight && !e.Raise || e.Kind == EffectSealCanary
 }
 
 // EventType is the type of a Kubernetes Event.

@@ -100,7 +100,7 @@ func (w *World) reference(p *process, e *decide.Effect) (int64, bool) {
 
 // fits checks the preconditions of an effect on the live objects.
 func (w *World) fits(p *process, e *decide.Effect) bool {
-	if e.Raise && !w.mayRaise(p) {
+	if !e.Lowers() && !w.confirmed(p, e) {
 		return false
 	}
 	switch e.Kind {
@@ -121,13 +121,16 @@ func (w *World) fits(p *process, e *decide.Effect) bool {
 	}
 }
 
-// mayRaise reads the Rollout and the workload again.
-func (w *World) mayRaise(p *process) bool {
+// confirmed reads the Rollout again, and for a raise the workload.
+func (w *World) confirmed(p *process, e *decide.Effect) bool {
 	ro := w.rollout.live()
-	if w.cfg.Mutant == NoCheckBeforeRaise || w.cfg.Mutant == NoCAS {
+	if w.cfg.Mutant == NoCAS || w.cfg.Mutant == NoCheckBeforeRaise && e.Raise {
 		return ro.exists
 	}
-	return ro.exists && w.rollout.head == p.rv && ro.DeletionTimestamp == nil && w.liveRevision() == ro.Status.Canary.Revision
+	if !ro.exists || w.rollout.head != p.rv {
+		return false
+	}
+	return !e.Raise || ro.DeletionTimestamp == nil && w.liveRevision() == ro.Status.Canary.Revision
 }
 
 // safe says whether canary pods may exist: no user's Service selects them,
@@ -281,7 +284,7 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 		return s.owner == decide.OwnerWeir && w.allAccepted() && !w.anyWeight()
 	case decide.EffectDeleteTwin:
 		return s.owner == decide.OwnerTarget && s.size == 0 && s.pods == 0
-	case decide.EffectShrinkOldSet:
+	case decide.EffectShrinkSet:
 		c := w.sets.live().find(hashNamed(e.Revision))
 		return s.owner == decide.OwnerTarget && t.paused && e.Size < s.size && c != nil && c.owner == decide.OwnerTarget &&
 			t.template != s.hash.template && t.template != c.hash.template
@@ -404,7 +407,7 @@ func (w *World) performSet(p *process, e *decide.Effect) {
 		s.stamp = p.seq
 	}
 	switch e.Kind {
-	case decide.EffectScaleCanary, decide.EffectShrinkOldSet:
+	case decide.EffectScaleCanary, decide.EffectShrinkSet:
 		s.size = e.Size
 	case decide.EffectAdopt:
 		s.labelled = true

@@ -71,13 +71,12 @@ type ledger struct {
 	exposedSince  time.Time
 	exposedWeight int32
 	exposedStep   int32
+	podsUp        bool
 	served        bool // the data plane has sent the release's canary traffic
 	// firstWrite says that a rollback was recorded and that its first write is
 	// still to come.
 	firstWrite bool
-	weights    int32 // highest weight of the release
-	// adopted is the size that the canary had at its handover.
-	sawCrash bool
+	sawCrash   bool
 }
 
 // forget is called when the Rollout is made again.
@@ -110,6 +109,19 @@ func (w *World) race(r Race) {
 	w.log("race: %s", r)
 }
 
+// noteLoss is told that a process has seen the canary without any pod.
+func (w *World) noteLoss(in *decide.Input) {
+	if w.routed() || in.Rollout.Status.Release.VerifiedAt == nil {
+		return
+	}
+	for i := range in.Sets {
+		if s := &in.Sets[i]; s.Hash == in.Rollout.Status.Canary.Revision && s.Available == 0 {
+			w.ledger.exposedSince, w.ledger.podsUp = time.Time{}, false
+			w.trackExposure()
+		}
+	}
+}
+
 // percent prints a weight.
 func percent(weight int32) string { return v1alpha1.FormatWeight(weight) }
 
@@ -132,8 +144,10 @@ func (w *World) trackExposure() {
 			l.served = l.served || rs.list[i].served > 0
 		}
 	} else {
+		// A loss of all pods that no process has seen cannot stop any clock.
 		c := w.sets.live().find(hashNamed(st.Canary.Revision))
-		in = c != nil && c.available > 0 || want == 0
+		l.podsUp = c != nil && (l.podsUp || c.available > 0)
+		in = l.podsUp || want == 0
 	}
 	switch {
 	case !in:
@@ -203,7 +217,7 @@ func (w *World) started(old, now *v1alpha1.RolloutStatus) {
 	l.lastTemplateChange = 0
 	l.verdicts = l.verdicts[:0]
 	l.served, l.firstWrite, l.inFlight, l.rewritten, l.vandalised, l.sawCrash = false, false, false, false, false, false
-	l.weights = 0
+	l.podsUp = false
 	l.exposedSince = time.Time{}
 	l.wasZero = w.target.live().replicas == 0
 }
@@ -217,7 +231,11 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 	}
 	switch to {
 	case v1alpha1.StageRollingBack:
-		l.firstWrite = w.routed() && (w.anySplit() || w.canaryOfWeir() != nil)
+		seen := w.sets.at(p.read[kindSets]).find(hashNamed(old.Canary.Revision)) != nil
+		l.firstWrite = w.routed() && (w.anySplit() || seen && w.canaryOfWeir() != nil)
+		if !seen && w.canaryOfWeir() != nil {
+			w.race(RaceLateCreate)
+		}
 	case v1alpha1.StageAdopting:
 		l.blessed[hashNamed(now.Canary.Revision).template] = true
 		for _, a := range *w.approvals.at(p.read[kindApprovals]) {

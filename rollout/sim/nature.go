@@ -61,6 +61,7 @@ func (w *World) stepPods(i int) bool {
 	n.rv++
 	w.touched = true
 	w.log("pods of %s: %d of %d available%s", n.hash, n.available, n.size, crashNote(n))
+	w.trackExposure()
 	return true
 }
 
@@ -84,6 +85,7 @@ func (w *World) killPod(i int) {
 	n.rv++
 	w.touched = true
 	w.log("a pod of %s is lost: %d of %d available", n.hash, n.available, n.size)
+	w.trackExposure()
 }
 
 // syncSlices lets the endpoint controller act on Services and pods. It is false

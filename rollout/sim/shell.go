@@ -151,6 +151,9 @@ func (p *process) decide(fresh bool) {
 		return
 	}
 	in := p.observe(fresh)
+	if fresh {
+		w.noteLoss(&in)
+	}
 	w.mutateInput(p, &in)
 	d := decide.Decide(in)
 	if w.cfg.Twice {
@@ -181,19 +184,33 @@ func (p *process) decide(fresh bool) {
 }
 
 // letGo is what the shell does when the Rollout is gone: it takes its label off
-// a workload that still carries it, so that no policy holds it for ever.
+// a workload that still carries it, so that no policy holds it for ever, and
+// deletes a set that a stopped process has made too late.
 func (p *process) letGo(fresh bool) {
+	w := p.w
 	p.phase, p.wakeAt = resting, time.Time{}
-	if t := p.w.target.at(p.read[kindTarget]); !t.labelled || t.uid == 0 {
-		return
+	t, all := w.target.at(p.read[kindTarget]), w.sets.at(p.read[kindSets])
+	labelled, stray := t.labelled && t.uid != 0, int32(0)
+	for i := range all.n {
+		if s := &all.list[i]; s.owner == decide.OwnerWeir && !s.labelled {
+			stray = s.id
+		}
 	}
-	if !fresh {
+	switch {
+	case !labelled && stray == 0:
+		return
+	case !fresh:
 		p.readLive()
 		return
+	case labelled && w.target.head == p.read[kindTarget]:
+		w.target.next().labelled = false
+		w.log("%s takes the label off the workload: its Rollout is gone", p.term)
+	case stray != 0 && w.sets.live().byID(stray) != nil:
+		w.sets.next().remove(stray)
+		w.log("%s deletes a set: its Rollout is gone", p.term)
 	}
-	p.w.target.next().labelled = false
-	p.w.touched = true
-	p.w.log("%s takes the label off the workload: its Rollout is gone", p.term)
+	w.touched = true
+	p.live, p.dirty = true, true
 }
 
 // record writes the status by compare-and-swap.

@@ -9,8 +9,6 @@ import (
 func (w *World) afterWrite(p *process, e *decide.Effect) {
 	l := &w.ledger
 	switch e.Kind {
-	case decide.EffectPin:
-		l.stripped = false
 	case decide.EffectSetWeight:
 		if !e.Raise && !w.anyWeight() {
 			l.inFlight, l.vandalised = false, false
@@ -96,6 +94,9 @@ func (w *World) checkBackends(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage, 
 // checkCallers: H13, no caller beside the routes meets the canary before the
 // adoption.
 func (w *World) checkCallers(stage v1alpha1.Stage, canary hash, c *set) {
+	if w.ledger.stripped && w.services.live().user.pin != (hash{}) && w.slices.live().user.count(canary) == 0 {
+		w.ledger.stripped = false
+	}
 	if w.cfg.OtherCallers == v1alpha1.OtherCallersShared || w.ledger.stripped || w.ledger.bypassed || c == nil || c.owner != decide.OwnerWeir || c.labelled {
 		return
 	}

@@ -37,7 +37,7 @@ func describe(e *decide.Effect, p *process) string {
 		fmt.Fprintf(&b, " %d", p.route)
 	case decide.EffectCreateCanary:
 		fmt.Fprintf(&b, " %s size %d", e.Revision, e.Size)
-	case decide.EffectScaleCanary, decide.EffectShrinkOldSet:
+	case decide.EffectScaleCanary, decide.EffectShrinkSet:
 		fmt.Fprintf(&b, " %s to %d", e.Name, e.Size)
 	default:
 		if e.Name != "" {
