@@ -164,7 +164,8 @@ func cause(err error) error {
 	)
 	switch {
 	case errors.As(err, &operation):
-		return operation
+		// Without our own port, which differs each time: one cause, one text.
+		return &net.OpError{Op: operation.Op, Net: operation.Net, Addr: operation.Addr, Err: operation.Err}
 	case errors.As(err, &name):
 		return name
 	case errors.As(err, &certificate):
