@@ -102,6 +102,10 @@ func (c components) apiServer() control.Process {
 	}
 	gates := c.opts.FeatureGates
 	if c.opts.DisableMutatingPolicies {
+		// The gate turns the admission plugin off, the other two the API, by
+		// whose absence clients know.
+		const api = "admissionregistration.k8s.io/v1/mutatingadmissionpolic"
+		args = append(args, "--runtime-config="+api+"ies=false,"+api+"ybindings=false")
 		gates = strings.TrimPrefix(gates+",MutatingAdmissionPolicy=false", ",")
 	}
 	if gates != "" {

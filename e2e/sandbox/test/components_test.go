@@ -43,7 +43,7 @@ func (s *sandbox) state(t *testing.T, name string) control.Status {
 
 // Faults need a sandbox of their own: nobody else can work in it meanwhile.
 func TestFaults(t *testing.T) {
-	s, err := up(t.Context(), "faults", "--nodes=1", "--no-prometheus", "--no-gateway", "--no-audit")
+	s, err := up(t.Context(), "faults", append(small, "--disable-mutating-policies")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +52,28 @@ func TestFaults(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("no mutating policies", s.testNoMutatingPolicies)
 	t.Run("paused API server", s.testPause)
 	t.Run("killed API server", s.testKill)
 	t.Run("restarted etcd", s.testRestartEtcd)
 	t.Run("stopped controllers", s.testStopControllers)
 	t.Run("killed kubelet", s.testKillKubelet)
+}
+
+// Without MutatingAdmissionPolicy the API server does not serve it, and the rest
+// of its group goes on.
+func (s *sandbox) testNoMutatingPolicies(t *testing.T) {
+	list, err := s.client.Discovery().ServerResourcesForGroupVersion("admissionregistration.k8s.io/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := map[string]bool{}
+	for _, r := range list.APIResources {
+		served[r.Name] = true
+	}
+	if served["mutatingadmissionpolicies"] || served["mutatingadmissionpolicybindings"] || !served["validatingadmissionpolicies"] {
+		t.Errorf("served: %v", served)
+	}
 }
 
 func (s *sandbox) testPause(t *testing.T) {

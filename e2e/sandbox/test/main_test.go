@@ -37,7 +37,7 @@ func runTests(m *testing.M) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	var err error
-	shared, err = up(ctx, "test", "--bulk-nodes=2", "--no-gateway")
+	shared, err = up(ctx, "test", "--bulk-nodes=2", "--scrape-interval=1s")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cannot bring the sandbox up:", err)
 		return 1

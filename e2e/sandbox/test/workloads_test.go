@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,33 +67,30 @@ func TestShop(t *testing.T) {
 	}}}, map[string]string{"prometheus.io/scrape": "true", "prometheus.io/port": "8080"})
 	waitAvailable(t, "shop", 2)
 
+	service, err := shared.client.CoreV1().Services("default").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec: corev1.ServiceSpec{
+			Selector: map[string]string{"app": "shop"},
+			Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromString("http")}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Run("Service", func(t *testing.T) {
 		if !shared.KubeProxy {
 			t.Skipf("no ClusterIPs here: %s", shared.KubeProxyReason)
 		}
-		service, err := shared.client.CoreV1().Services("default").Create(t.Context(), &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Name: "shop"},
-			Spec: corev1.ServiceSpec{
-				Selector: map[string]string{"app": "shop"},
-				Ports:    []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromString("http")}},
-			},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "answer of the ClusterIP", func(ctx context.Context) error {
-			out, err := run(shared.command(ctx, "exec", "--", "curl", "-s", "-m", "1", "http://"+service.Spec.ClusterIP))
-			if err != nil {
-				return err
-			}
-			var answer struct{ Version string }
-			if err := json.Unmarshal([]byte(out), &answer); err != nil {
-				return err
-			}
-			if answer.Version != "v7" {
-				return fmt.Errorf("%w: version %q, want the image's tag v7", errNotYet, answer.Version)
-			}
-			return nil
+		waitVersion(t, func(ctx context.Context) *exec.Cmd {
+			return shared.command(ctx, "exec", "--", "curl", "-s", "-m", "1", "http://"+service.Spec.ClusterIP)
+		})
+	})
+	t.Run("Gateway", func(t *testing.T) {
+		apply := shared.command(t.Context(), "kubectl", "apply", "-f", "-")
+		apply.Stdin = strings.NewReader(shopRoute)
+		mustRun(t, apply)
+		waitVersion(t, func(ctx context.Context) *exec.Cmd {
+			return exec.CommandContext(ctx, "curl", "-s", "-m", "1", "-H", "Host: shop.example", shared.GatewayURL)
 		})
 	})
 	t.Run("Prometheus", func(t *testing.T) {
@@ -119,6 +117,37 @@ func TestShop(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+const shopRoute = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop, namespace: default}
+spec:
+  parentRefs: [{name: sandbox}]
+  hostnames: [shop.example]
+  rules:
+  - backendRefs: [{name: shop, port: 80}]
+`
+
+// waitVersion waits until a command prints the shop's answer, with the tag of
+// its image as the version.
+func waitVersion(t *testing.T, command func(ctx context.Context) *exec.Cmd) {
+	t.Helper()
+	eventually(t, "answer of the shop", func(ctx context.Context) error {
+		out, err := run(command(ctx))
+		if err != nil {
+			return err
+		}
+		var answer struct{ Version string }
+		if err := json.Unmarshal([]byte(out), &answer); err != nil {
+			return fmt.Errorf("cannot parse %q: %w", out, err)
+		}
+		if diff := cmp.Diff("v7", answer.Version); diff != "" {
+			return fmt.Errorf("%w: version (-want +got):\n%s", errNotYet, diff)
+		}
+		return nil
 	})
 }
 
