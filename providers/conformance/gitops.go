@@ -29,7 +29,7 @@ func insist(t *testing.T, what string, call func(context.Context) error) {
 
 // carries waits until a version of the route had exactly this weight, and, with
 // the policy, checks that it stays.
-func (f *fixture) carries(t *testing.T, g *gitOps, target providers.Target, weight int32) {
+func (f *fixture) carries(t *testing.T, g *GitOps, target providers.Target, weight int32) {
 	t.Helper()
 	if !f.Capabilities.SplitPolicy {
 		eventually(t, fmt.Sprintf("a version with %d", weight), func(context.Context) error {
@@ -42,7 +42,7 @@ func (f *fixture) carries(t *testing.T, g *gitOps, target providers.Target, weig
 		})
 		return
 	}
-	g.round(t)
+	g.Round(t)
 	o := f.observe(t, target)
 	if o.Weight != weight || o.LowestWeight != weight || o.ForeignWriter != "" {
 		t.Errorf("after every tool wrote: %+v, want weight %d", o, weight)
@@ -56,9 +56,9 @@ func testUnderGitOps(t *testing.T, f *fixture) {
 	manifest := f.route("shop", shopRules()...)
 	f.witness.base(f.create(t, manifest))
 	f.witness.atMost(0, 0)
-	g := startGitOps(t, f.User, manifest)
+	g := StartGitOps(t, f.User, manifest)
 	target := f.target("shop")
-	g.round(t)
+	g.Round(t)
 	stamp := int64(0)
 	for _, weight := range []int32{10, 500, 5000, 100, 0, 10000} {
 		stamp++
@@ -74,15 +74,15 @@ func testUnderGitOps(t *testing.T, f *fixture) {
 	}
 	insist(t, "lower to 0", func(ctx context.Context) error { return f.provider.Lower(ctx, target, 0, stamp+1) })
 	f.witness.atMost(0, number(f.get(t, "shop")))
-	g.round(t)
+	g.Round(t)
 	f.givesBack(t, g, target, stamp+2)
 }
 
 // givesBack restores, and checks that the route is what the tools write.
-func (f *fixture) givesBack(t *testing.T, g *gitOps, target providers.Target, stamp int64) {
+func (f *fixture) givesBack(t *testing.T, g *GitOps, target providers.Target, stamp int64) {
 	t.Helper()
 	insist(t, "restore", func(ctx context.Context) error { return f.provider.Restore(ctx, target, stamp) })
-	g.round(t)
+	g.Round(t)
 	g.lock.Lock()
 	manifest := g.manifest.DeepCopy()
 	g.lock.Unlock()
@@ -98,7 +98,7 @@ func (f *fixture) givesBack(t *testing.T, g *gitOps, target providers.Target, st
 func testChangesUnderGitOps(t *testing.T, f *fixture) {
 	manifest := f.route("shop", shopRules()...)
 	f.witness.base(f.create(t, manifest))
-	g := startGitOps(t, f.User, manifest)
+	g := StartGitOps(t, f.User, manifest)
 	target := f.target("shop")
 	insist(t, "raise", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 500, 1) })
 	for i, rule := range []string{"pay", "web"} {
@@ -106,7 +106,7 @@ func testChangesUnderGitOps(t *testing.T, f *fixture) {
 		f.Dialect.Annotate(next, rule, i+1)
 		f.witness.base(f.stored(t, next))
 		manifest = g.commit(func(u *unstructured.Unstructured) { f.Dialect.Annotate(u, rule, i+1) })
-		g.round(t)
+		g.Round(t)
 		want := f.Dialect.Rules(f.stored(t, manifest))
 		for n, r := range f.Dialect.Rules(f.get(t, "shop")) {
 			if r.Rest != want[n].Rest {
@@ -139,7 +139,7 @@ func (f *fixture) stored(t *testing.T, manifest *unstructured.Unstructured) *uns
 func testTakesBackUnderGitOps(t *testing.T, f *fixture) {
 	manifest := f.route("shop", shopRules()...)
 	f.witness.base(f.create(t, manifest))
-	g := startGitOps(t, f.User, manifest)
+	g := StartGitOps(t, f.User, manifest)
 	target := f.target("shop")
 	insist(t, "raise", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 2500, 1) })
 	for n := 0; ; n++ {
@@ -151,7 +151,7 @@ func testTakesBackUnderGitOps(t *testing.T, f *fixture) {
 		if n == 20 {
 			t.Fatalf("not restored in %d processes: %v", n, err)
 		}
-		g.round(t)
+		g.Round(t)
 	}
 	f.givesBack(t, g, target, 3)
 }

@@ -24,20 +24,20 @@ const (
 	replacer   = "kubectl-replace"
 )
 
-// gitOps is three tools that put one manifest back, each once a second, each in
+// GitOps is three tools that put one manifest back, each once a second, each in
 // a way of its own: client-side apply as kubectl does, forced server-side apply,
 // and replace.
-type gitOps struct {
+type GitOps struct {
 	client   client.Client
 	lock     sync.Mutex
 	manifest *unstructured.Unstructured
 	written  map[string]int // by manager, since the manifest was last set
 }
 
-// startGitOps starts the tools. They stop when the test is over.
-func startGitOps(t *testing.T, c client.Client, manifest *unstructured.Unstructured) *gitOps {
+// StartGitOps starts the tools on an object that is there, as the client's user. They stop when the test is over.
+func StartGitOps(t *testing.T, c client.Client, manifest *unstructured.Unstructured) *GitOps {
 	t.Helper()
-	g := &gitOps{client: c, manifest: manifest, written: map[string]int{}}
+	g := &GitOps{client: c, manifest: manifest, written: map[string]int{}}
 	ctx, stop := context.WithCancel(t.Context())
 	var tools sync.WaitGroup
 	for i, tool := range []func(context.Context, *unstructured.Unstructured) (string, error){g.apply, g.reconcile, g.replace} {
@@ -51,7 +51,7 @@ func startGitOps(t *testing.T, c client.Client, manifest *unstructured.Unstructu
 }
 
 // everySecond puts the manifest back, first after a delay.
-func (g *gitOps) everySecond(ctx context.Context, t *testing.T, delay time.Duration, tool func(context.Context, *unstructured.Unstructured) (string, error)) {
+func (g *GitOps) everySecond(ctx context.Context, t *testing.T, delay time.Duration, tool func(context.Context, *unstructured.Unstructured) (string, error)) {
 	next := time.NewTimer(delay)
 	defer next.Stop()
 	for {
@@ -78,7 +78,7 @@ func (g *gitOps) everySecond(ctx context.Context, t *testing.T, delay time.Durat
 }
 
 // commit changes the manifest in Git.
-func (g *gitOps) commit(change func(*unstructured.Unstructured)) *unstructured.Unstructured {
+func (g *GitOps) commit(change func(*unstructured.Unstructured)) *unstructured.Unstructured {
 	g.lock.Lock()
 	defer g.lock.Unlock()
 	g.manifest = g.manifest.DeepCopy()
@@ -86,8 +86,8 @@ func (g *gitOps) commit(change func(*unstructured.Unstructured)) *unstructured.U
 	return g.manifest
 }
 
-// round waits until each tool has written once more.
-func (g *gitOps) round(t *testing.T) {
+// Round waits until each tool has written once more.
+func (g *GitOps) Round(t *testing.T) {
 	t.Helper()
 	g.lock.Lock()
 	clear(g.written)
@@ -105,7 +105,7 @@ func (g *gitOps) round(t *testing.T) {
 }
 
 // current state of the manifest's object.
-func (g *gitOps) current(ctx context.Context, manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (g *GitOps) current(ctx context.Context, manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(manifest.GroupVersionKind())
 	err := g.client.Get(ctx, client.ObjectKeyFromObject(manifest), live)
@@ -114,7 +114,7 @@ func (g *gitOps) current(ctx context.Context, manifest *unstructured.Unstructure
 
 // apply as kubectl does for kinds that it does not know: a three-way merge of
 // what was last applied, the manifest and what is there.
-func (g *gitOps) apply(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
+func (g *GitOps) apply(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
 	live, err := g.current(ctx, manifest)
 	if err != nil {
 		return applier, err
@@ -145,12 +145,12 @@ func (g *gitOps) apply(ctx context.Context, manifest *unstructured.Unstructured)
 }
 
 // reconcile by forced server-side apply, as Flux and Argo CD do.
-func (g *gitOps) reconcile(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
+func (g *GitOps) reconcile(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
 	return reconciler, g.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(manifest), client.ForceOwnership, client.FieldOwner(reconciler))
 }
 
 // replace the object by the manifest, whatever it has become.
-func (g *gitOps) replace(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
+func (g *GitOps) replace(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
 	live, err := g.current(ctx, manifest)
 	if err != nil {
 		return replacer, err
