@@ -85,15 +85,7 @@ func TestNothingIsLeft(t *testing.T) {
 				_ = owner.Wait()
 			})
 			s := upAs(t, nil, "left-"+strings.ReplaceAll(c.name, " ", "-"), append(small, "--owner-pid="+strconv.Itoa(owner.Process.Pid))...)
-			// An orphan that would rather stay. It carries the directory as its $0.
-			orphan := `setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1; done' orphan` + s.Dir + ` >/dev/null 2>&1 &`
-			mustRun(t, s.command(t.Context(), "exec", "--", "sh", "-c", orphan))
-			eventually(t, "the orphan", func(context.Context) error {
-				if len(processesWith(t, "orphan"+s.Dir)) == 0 {
-					return errNotYet
-				}
-				return nil
-			})
+			s.leaveOrphan(t)
 			c.end(t, s, owner)
 			waitNoProcess(t, s.Dir)
 			eventually(t, c.reason+": end of the state directory", func(context.Context) error {
@@ -103,6 +95,59 @@ func TestNothingIsLeft(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+// leaveOrphan starts a process inside that would rather stay.
+func (s *sandbox) leaveOrphan(t *testing.T) {
+	t.Helper()
+	mark := "orphan" + s.Dir // its $0
+	script := `setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1; done' ` + mark + ` >/dev/null 2>&1 &`
+	mustRun(t, s.command(t.Context(), "exec", "--", "sh", "-c", script))
+	eventually(t, "the orphan", func(context.Context) error {
+		if len(processesWith(t, mark)) == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
+// Where parts of /proc are hidden, as in most containers, the kernel allows no
+// process namespace with a /proc of its own. The sandbox then does without, and
+// still leaves nothing.
+func TestHiddenProc(t *testing.T) {
+	binary, err := binaryPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("hidden-%d", os.Getpid())
+	// What is mounted over in the outer namespace cannot be uncovered in the
+	// inner one; that is what makes the kernel refuse.
+	script := `mount --bind /dev/null /proc/keys && exec unshare -Urm "$@"`
+	args := append([]string{"-Urm", "sh", "-c", script, "sh", binary, "up", "--json", "--name=" + name}, small...)
+	out := mustRun(t, exec.CommandContext(t.Context(), "unshare", args...))
+	s, err := open(binary, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.down(); err != nil {
+			t.Error(err)
+		}
+	})
+	supervisor, err := os.ReadFile(filepath.Join(s.Dir, "supervisor.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inside := mustRun(t, s.command(t.Context(), "exec", "--", "sh", "-c", "echo $PPID")); strings.TrimSpace(inside) != string(supervisor) {
+		t.Fatalf("the supervisor is process %s inside and %s outside: there is a process namespace, so the test proves nothing", inside, supervisor)
+	}
+	s.leaveOrphan(t)
+	if err := s.down(); err != nil {
+		t.Fatal(err)
+	}
+	if left := processesWith(t, s.Dir); len(left) > 0 {
+		t.Errorf("processes left when down returned: %q", left)
 	}
 }
 
