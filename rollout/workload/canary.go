@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -16,9 +15,6 @@ import (
 
 // createCanary makes the canary's ReplicaSet from the workload's template.
 func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effect) error {
-	if err := c.checkRecorded(ctx, pass); err != nil {
-		return err
-	}
 	s, err := c.readLive(ctx, pass.Rollout, false)
 	if err != nil {
 		return err
@@ -44,7 +40,7 @@ func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effe
 		return err
 	}
 	pass.stamp(canary)
-	err = c.writer.Create(ctx, canary, client.FieldOwner(FieldManager))
+	err = c.create(ctx, pass, canary)
 	if apierrors.IsAlreadyExists(err) {
 		return c.checkCanary(ctx, pass, canary.GetName(), s.digest)
 	}
@@ -137,7 +133,7 @@ func (c *Client) scaleCanary(ctx context.Context, pass Pass, effect decide.Effec
 	before := canary.DeepCopy()
 	canary.Spec.Replicas = &effect.Size
 	pass.stamp(canary)
-	return c.patch(ctx, before, canary)
+	return c.patch(ctx, pass, before, canary)
 }
 
 // sealCanary only stamps the canary, so that older writes in flight fail.
@@ -148,7 +144,7 @@ func (c *Client) sealCanary(ctx context.Context, pass Pass, effect decide.Effect
 	}
 	before := canary.DeepCopy()
 	pass.stamp(canary)
-	return c.patch(ctx, before, canary)
+	return c.patch(ctx, pass, before, canary)
 }
 
 // deleteCanary deletes the canary, in the foreground: the set stays until its
@@ -164,7 +160,7 @@ func (c *Client) deleteCanary(ctx context.Context, pass Pass, effect decide.Effe
 	if err := c.checkNoWeight(ctx, pass); err != nil {
 		return err
 	}
-	return c.remove(ctx, canary, metav1.DeletePropagationForeground)
+	return c.remove(ctx, pass, canary, metav1.DeletePropagationForeground)
 }
 
 // canary reads a ReplicaSet that Weir made for the Rollout and that nobody has

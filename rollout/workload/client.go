@@ -14,12 +14,12 @@ import (
 // FieldManager is the name under which Weir's writes stand in managedFields.
 const FieldManager = "weir"
 
-// ErrPrecondition: something that must be true before the write is not true of
-// the live objects. Nothing was written; the caller must read anew and decide
-// again.
+// ErrPrecondition says that something which must be true before the write is not
+// true of the live objects. Nothing was written; the caller must read anew and
+// decide again.
 var ErrPrecondition = errors.New("precondition does not hold")
 
-// ErrFenced: the object carries a newer stamp than the record on which the
+// ErrFenced says that the object carries a newer stamp than the record on which the
 // write rests. Nothing was written.
 var ErrFenced = providers.ErrFenced
 

@@ -16,13 +16,17 @@ import (
 
 // Pass is what the effects of one decision rest on.
 type Pass struct {
-	// Rollout as it was recorded: its resourceVersion is that of the record, and
-	// status.record.seq the stamp.
+	// Rollout as it was recorded: its resourceVersion is that of the newest write
+	// of the caller, and status.record.seq the stamp.
 	Rollout *v1alpha1.Rollout
 	// Services are the user's Services whose callers are split: Facts.Services.
 	Services []string
 	// Routes reads live what the routes send to the canary; nil without routes.
 	Routes func(context.Context) (providers.Observation, error)
+
+	// confirm is asked between the read of an object and the write of it; nil
+	// for effects that lower.
+	confirm func(context.Context) error
 }
 
 // seq is the stamp of every write of the pass.
@@ -52,7 +56,7 @@ var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, deci
 	decide.EffectSealCanary:     (*Client).sealCanary,
 	decide.EffectDeleteCanary:   (*Client).deleteCanary,
 	decide.EffectDeleteTwin:     (*Client).deleteTwin,
-	decide.EffectShrinkOldSet:   (*Client).shrinkOldSet,
+	decide.EffectShrinkSet:      (*Client).shrinkSet,
 	decide.EffectBeginHandOver:  (*Client).beginHandOver,
 	decide.EffectAdopt:          (*Client).adopt,
 	decide.EffectEndHandOver:    (*Client).endHandOver,
@@ -62,15 +66,21 @@ var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, deci
 // Apply performs one effect. It may be repeated: an effect that is in place
 // already writes nothing. The error is an ErrPrecondition or ErrFenced, with
 // nothing written; or a conflict or another error of the API server.
+//
+// An effect that does not only lower is confirmed: the object to write is read
+// first, then the Rollout, and then the object is written on condition that it
+// is as it was read. In any other order a process that was stopped for a while
+// could write what a record of its past allowed.
 func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) error {
 	perform, ok := performers[effect.Kind]
 	if !ok {
 		return fmt.Errorf("effect %q is not one on the workload or its Services", effect.Kind)
 	}
-	if effect.Raise {
-		if err := c.CheckRaise(ctx, pass); err != nil {
-			return fmt.Errorf("cannot perform %s: %w", effect.Kind, err)
-		}
+	switch {
+	case effect.Raise:
+		pass.confirm = func(ctx context.Context) error { return c.ConfirmRaise(ctx, pass) }
+	case !effect.Lowers():
+		pass.confirm = func(ctx context.Context) error { return c.Confirm(ctx, pass) }
 	}
 	err := perform(c, ctx, pass, effect)
 	if apierrors.IsNotFound(err) {
@@ -82,13 +92,22 @@ func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) err
 	return nil
 }
 
-// CheckRaise is what must be true before any effect that raises: the Rollout is
-// as it was recorded and is not being deleted, and the workload's template is
-// still the canary's.
-func (c *Client) CheckRaise(ctx context.Context, pass Pass) error {
-	if err := c.checkRecorded(ctx, pass); err != nil {
-		return err
+// Confirm makes sure that nobody has recorded anything, or edited the Rollout,
+// since the pass did.
+func (c *Client) Confirm(ctx context.Context, pass Pass) error {
+	now := &v1alpha1.Rollout{}
+	if err := c.live.Get(ctx, client.ObjectKeyFromObject(pass.Rollout), now); err != nil {
+		return fmt.Errorf("cannot read Rollout %q: %w", pass.Rollout.Name, err)
 	}
+	if now.UID != pass.Rollout.UID || now.ResourceVersion != pass.Rollout.ResourceVersion {
+		return unmet("Rollout %q changed since its record", now.Name)
+	}
+	return nil
+}
+
+// ConfirmRaise is Confirm for effects that raise. In addition, the Rollout is
+// not being deleted, and the workload's template is still the canary's.
+func (c *Client) ConfirmRaise(ctx context.Context, pass Pass) error {
 	if pass.Rollout.DeletionTimestamp != nil {
 		return unmet("the Rollout is being deleted")
 	}
@@ -101,29 +120,17 @@ func (c *Client) CheckRaise(ctx context.Context, pass Pass) error {
 	if err != nil {
 		return err
 	}
-	if revisionOfDigest(digest) == canary && target.DeletionTimestamp == nil {
-		return nil
+	if revisionOfDigest(digest) != canary || target.DeletionTimestamp != nil {
+		// The name of a template may also be that of a set which has it.
+		s, err := c.readLive(ctx, pass.Rollout, false)
+		if err != nil {
+			return err
+		}
+		if err := s.templateIs(canary); err != nil {
+			return err
+		}
 	}
-	// The name of a template may also be that of a set which has it.
-	s, err := c.readLive(ctx, pass.Rollout, false)
-	if err != nil {
-		return err
-	}
-	return s.templateIs(canary)
-}
-
-// checkRecorded makes sure that nobody has recorded anything, or edited the
-// Rollout, since the pass did. It fences writes that no stamp can fence: those
-// that make an object or set its first stamp.
-func (c *Client) checkRecorded(ctx context.Context, pass Pass) error {
-	now := &v1alpha1.Rollout{}
-	if err := c.live.Get(ctx, client.ObjectKeyFromObject(pass.Rollout), now); err != nil {
-		return fmt.Errorf("cannot read Rollout %q: %w", pass.Rollout.Name, err)
-	}
-	if now.UID != pass.Rollout.UID || now.ResourceVersion != pass.Rollout.ResourceVersion {
-		return unmet("Rollout %q changed since its record", now.Name)
-	}
-	return nil
+	return c.Confirm(ctx, pass)
 }
 
 // templateIs makes sure that the workload is there and its template is of the
@@ -177,16 +184,38 @@ func annotate(obj metav1.Object, key, value string) {
 // patch writes the difference between two states of an object, on condition
 // that the object is still as it was read. Fields that this client library does
 // not know are not in the difference, and stay.
-func (c *Client) patch(ctx context.Context, before, after client.Object) error {
+func (c *Client) patch(ctx context.Context, pass Pass, before, after client.Object) error {
+	if err := pass.confirmed(ctx); err != nil {
+		return err
+	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	return c.writer.Patch(ctx, after, patch, client.FieldOwner(FieldManager))
 }
 
+// create makes an object. No stamp can fence that: the confirmation is all.
+func (c *Client) create(ctx context.Context, pass Pass, obj client.Object) error {
+	if err := pass.confirmed(ctx); err != nil {
+		return err
+	}
+	return c.writer.Create(ctx, obj, client.FieldOwner(FieldManager))
+}
+
 // remove deletes an object on condition that it is still as it was read.
-func (c *Client) remove(ctx context.Context, obj client.Object, propagation metav1.DeletionPropagation) error {
+func (c *Client) remove(ctx context.Context, pass Pass, obj client.Object, propagation metav1.DeletionPropagation) error {
+	if err := pass.confirmed(ctx); err != nil {
+		return err
+	}
 	uid, version := obj.GetUID(), obj.GetResourceVersion()
 	err := c.writer.Delete(ctx, obj,
 		client.Preconditions{UID: &uid, ResourceVersion: &version},
 		client.PropagationPolicy(propagation))
 	return client.IgnoreNotFound(err)
+}
+
+// confirmed asks confirm, where there is one.
+func (p Pass) confirmed(ctx context.Context) error {
+	if p.confirm == nil {
+		return nil
+	}
+	return p.confirm(ctx)
 }

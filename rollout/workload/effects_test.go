@@ -215,25 +215,82 @@ func TestRaise(t *testing.T) {
 	}
 }
 
-// TestRecordMovedOn: nothing is raised on a record that is not the newest.
+// TestRecordMovedOn: nothing but lowering rests on a record that is not the
+// newest.
 func TestRecordMovedOn(t *testing.T) {
 	v2 := revisionOf(podTemplate("v2"))
-	r := rollout()
-	c, api := newTestClient(t, r, deployment(), owned(stableHash, "v1", 4), canarySet(2))
-	w := record(api)
-	c.writer = w
-	pass := Pass{Rollout: rollout(func(r *v1alpha1.Rollout) { r.ResourceVersion = "6" })}
-	for _, effect := range []decide.Effect{
-		{Kind: decide.EffectScaleCanary, Name: "web-" + v2, Size: 3, Raise: true},
-		{Kind: decide.EffectCreateCanary, Revision: v2},
-		{Kind: decide.EffectEnsureBackend, Name: "web-canary", Revision: v2},
-		{Kind: decide.EffectPin, Name: "web", Revision: stableHash},
-	} {
-		if err := c.Apply(t.Context(), pass, effect); !errors.Is(err, ErrPrecondition) {
-			t.Errorf("%s on an old record: error %v, want %v", effect.Kind, err, ErrPrecondition)
-		}
+	objs := []client.Object{
+		rollout(), deployment(), owned(stableHash, "v1", 4), owned("6b5c4d8f9", "v0", 0), canarySet(2), service(), slice("web", ""), twin(),
 	}
-	if len(w.requests) > 0 {
-		t.Errorf("written: %v", w.requests)
+	pass := Pass{
+		Rollout: rollout(func(r *v1alpha1.Rollout) {
+			r.ResourceVersion = "6"
+			r.Spec.Traffic.OtherCallers = v1alpha1.OtherCallersShared
+		}),
+		Services: []string{"web"},
+		Routes:   routesAre(usersOwn),
+	}
+	cases := map[string]struct {
+		effect decide.Effect
+		writes int
+	}{
+		"Label":         {effect: decide.Effect{Kind: decide.EffectLabel}},
+		"Unpause":       {effect: decide.Effect{Kind: decide.EffectUnpause, Revision: v2, Size: -1}},
+		"Pin":           {effect: decide.Effect{Kind: decide.EffectPin, Name: "web", Revision: stableHash}},
+		"EnsureBackend": {effect: decide.Effect{Kind: decide.EffectEnsureBackend, Name: "web-canary", Revision: v2}},
+		"DeleteBackend": {effect: decide.Effect{Kind: decide.EffectDeleteBackend, Name: "web-canary"}},
+		"CreateCanary":  {effect: decide.Effect{Kind: decide.EffectCreateCanary, Revision: v2, Size: 1}},
+		"ScaleCanary":   {effect: decide.Effect{Kind: decide.EffectScaleCanary, Name: "web-" + v2, Size: 3, Raise: true}},
+		"Shrink":        {effect: decide.Effect{Kind: decide.EffectScaleCanary, Name: "web-" + v2, Size: 1}},
+		"DeleteCanary":  {effect: decide.Effect{Kind: decide.EffectDeleteCanary, Name: "web-" + v2}},
+		"DeleteTwin":    {effect: decide.Effect{Kind: decide.EffectDeleteTwin, Name: "web-6b5c4d8f9"}},
+		"SealCanary":    {effect: decide.Effect{Kind: decide.EffectSealCanary, Name: "web-" + v2}, writes: 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, api := newTestClient(t, objs...)
+			w := record(api)
+			c.writer = w
+			err := c.Apply(t.Context(), pass, tc.effect)
+			if refused := errors.Is(err, ErrPrecondition); refused != (tc.writes == 0) || len(w.requests) != tc.writes {
+				t.Errorf("%s on an old record: error %v, writes %v", tc.effect.Kind, err, w.requests)
+			}
+		})
+	}
+}
+
+// TestConfirmOrder: whatever happens after the read of the object that is to be
+// written makes the write fail, be it to the object or to the record.
+func TestConfirmOrder(t *testing.T) {
+	v2 := revisionOf(podTemplate("v2"))
+	r := rollout(func(r *v1alpha1.Rollout) { r.Spec.Traffic.OtherCallers = v1alpha1.OtherCallersShared })
+	c, api := newTestClient(t, r, deployment(), owned(stableHash, "v1", 4), canarySet(2))
+	if err := api.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	c.live = interceptor.NewClient(api, interceptor.Funcs{
+		Get: func(ctx context.Context, api client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+			switch obj.(type) {
+			case *appsv1.ReplicaSet:
+				order = append(order, "read set")
+			case *v1alpha1.Rollout:
+				order = append(order, "read Rollout")
+			}
+			return api.Get(ctx, key, obj, opts...)
+		},
+	})
+	c.writer = interceptor.NewClient(api, interceptor.Funcs{
+		Patch: func(ctx context.Context, api client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			order = append(order, "write set")
+			return api.Patch(ctx, obj, patch, opts...)
+		},
+	})
+	effect := decide.Effect{Kind: decide.EffectScaleCanary, Name: "web-" + v2, Size: 3, Raise: true}
+	if err := c.Apply(t.Context(), Pass{Rollout: r}, effect); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"read set", "read Rollout", "write set"}, order); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
 	}
 }

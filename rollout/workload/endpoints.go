@@ -80,11 +80,11 @@ func (s *snapshot) countReady(fact *decide.Backend, endpointSlices []discoveryv1
 		if !s.live && fact.Seen == fact.Revision {
 			revision = fact.Revision // the selector admits no other
 		}
-		switch {
-		case revision == "":
-		case revision == status.Stable.Revision:
+		switch revision {
+		case "":
+		case status.Stable.Revision:
 			fact.ReadyStable++
-		case revision == status.Canary.Revision:
+		case status.Canary.Revision:
 			fact.ReadyCanary++
 		}
 	}

@@ -41,7 +41,7 @@ func (c *Client) beginHandOver(ctx context.Context, pass Pass, effect decide.Eff
 	before := s.target.DeepCopy()
 	annotate(s.target, v1alpha1.HandoverAnnotation, effect.Revision)
 	s.target.Spec.Paused = false
-	return c.patch(ctx, before, s.target)
+	return c.patch(ctx, pass, before, s.target)
 }
 
 // full makes sure that the canary has the size of the workload, all of it
@@ -93,7 +93,7 @@ func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) err
 	before := set.DeepCopy()
 	set.Labels = labels.Merge(set.Spec.Template.Labels, labels.Set{HashLabel: effect.Revision})
 	delete(set.Annotations, v1alpha1.SeqAnnotation)
-	return c.patch(ctx, before, set.ReplicaSet)
+	return c.patch(ctx, pass, before, set.ReplicaSet)
 }
 
 // endHandOver takes the annotation off the workload. Where nothing was adopted,
@@ -120,7 +120,7 @@ func (c *Client) endHandOver(ctx context.Context, pass Pass, _ decide.Effect) er
 	if !runs {
 		s.target.Spec.Paused = true
 	}
-	return c.patch(ctx, before, s.target)
+	return c.patch(ctx, pass, before, s.target)
 }
 
 // unveto takes the annotation off a set, to which the workload's controller has
@@ -139,7 +139,7 @@ func (c *Client) unveto(ctx context.Context, pass Pass, effect decide.Effect) er
 	}
 	before := set.DeepCopy()
 	delete(set.Annotations, v1alpha1.HandoverAnnotation)
-	return c.patch(ctx, before, set.ReplicaSet)
+	return c.patch(ctx, pass, before, set.ReplicaSet)
 }
 
 // deleteTwin deletes an empty set of history.
@@ -155,7 +155,7 @@ func (c *Client) deleteTwin(ctx context.Context, pass Pass, effect decide.Effect
 	if set.owner != decide.OwnerTarget || !set.empty() || s.hasPods(set) {
 		return unmet("ReplicaSet %q is not an empty one of Deployment %q", set.Name, pass.Rollout.Spec.WorkloadRef.Name)
 	}
-	return c.remove(ctx, set.ReplicaSet, metav1.DeletePropagationBackground)
+	return c.remove(ctx, pass, set.ReplicaSet, metav1.DeletePropagationBackground)
 }
 
 // hasPods is true if pods of the set are there, be it on their way out.
@@ -168,10 +168,10 @@ func (s *snapshot) hasPods(set set) bool {
 	return false
 }
 
-// shrinkOldSet takes pods from an old set of the workload, where a third
-// template has paused the workload in the middle of its roll to the canary. The
-// workload's controller gives them to the set that is left.
-func (c *Client) shrinkOldSet(ctx context.Context, pass Pass, effect decide.Effect) error {
+// shrinkSet takes pods from one of two sets of the workload, where a third
+// template has paused the workload in the middle of its roll from one to the
+// other. The workload's controller gives them to the larger set.
+func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect) error {
 	s, err := c.readLive(ctx, pass.Rollout, false)
 	if err != nil {
 		return err
@@ -179,19 +179,31 @@ func (c *Client) shrinkOldSet(ctx context.Context, pass Pass, effect decide.Effe
 	if s.target == nil || !s.target.Spec.Paused {
 		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
 	}
-	old, ok := s.named(effect.Name)
-	if !ok || old.owner != decide.OwnerTarget || old.size() <= effect.Size {
+	shrinking, ok := s.named(effect.Name)
+	if !ok || shrinking.owner != decide.OwnerTarget || shrinking.size() <= effect.Size {
 		return nil
 	}
-	if old.hash() == effect.Revision || old.digest == s.digest || s.revision(s.digest) == effect.Revision {
-		return unmet("ReplicaSet %q is not an old one: the template of Deployment %q is revision %q", old.Name, s.target.Name, s.revision(s.digest))
+	if err := s.interrupted(shrinking, effect.Revision); err != nil {
+		return err
 	}
-	for _, set := range s.sets {
-		if set.owner == decide.OwnerTarget && set.hash() == effect.Revision {
-			before := old.DeepCopy()
-			old.Spec.Replicas = &effect.Size
-			return c.patch(ctx, before, old.ReplicaSet)
+	before := shrinking.DeepCopy()
+	shrinking.Spec.Replicas = &effect.Size
+	return c.patch(ctx, pass, before, shrinking.ReplicaSet)
+}
+
+// interrupted makes sure that the set of the hash, which is to be kept, is the
+// workload's and not smaller than the other one, and that the workload's
+// template is neither's.
+func (s *snapshot) interrupted(shrinking set, hash string) error {
+	for _, kept := range s.sets {
+		if kept.owner != decide.OwnerTarget || kept.hash() != hash || kept.UID == shrinking.UID {
+			continue
 		}
+		if shrinking.digest == s.digest || kept.digest == s.digest || kept.size() < shrinking.size() {
+			return unmet("ReplicaSet %q of size %d is not to give way to %q of size %d: the template is revision %q",
+				shrinking.Name, shrinking.size(), kept.Name, kept.size(), s.revision(s.digest))
+		}
+		return nil
 	}
-	return unmet("Deployment %q has no ReplicaSet of revision %q", s.target.Name, effect.Revision)
+	return unmet("Deployment %q has no other ReplicaSet of revision %q", s.target.Name, hash)
 }

@@ -165,39 +165,42 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-func TestShrinkOldSet(t *testing.T) {
+func TestShrinkSet(t *testing.T) {
 	v2 := revisionOf(podTemplate("v2"))
-	shrink := decide.Effect{Kind: decide.EffectShrinkOldSet, Name: "web-" + stableHash, Revision: v2, Size: 1}
-	world := func(d *appsv1.Deployment, sets ...client.Object) []client.Object { return append(sets, d) }
+	shrink := decide.Effect{Kind: decide.EffectShrinkSet, Name: "web-" + stableHash, Revision: v2, Size: 1}
 	v3 := func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v3") }
 	old, adopted := owned(stableHash, "v1", 3), owned(v2, "v2", 4)
 	cases := map[string]effectCase{
 		"Shrink": {
-			reason: "A third template has paused the roll: the old set gives way to the adopted one.",
-			objs:   world(deployment(v3), old, adopted), effect: shrink,
+			reason: "A third template has paused the roll: the smaller set gives way to the larger one.",
+			objs:   []client.Object{deployment(v3), old, adopted}, effect: shrink,
 			want: []string{`patch web-7d9f8c5b4 {"metadata":{"resourceVersion":"999"},"spec":{"replicas":1}}`},
 		},
 		"NotPaused": {
 			reason: "A workload that rolls shrinks its old sets itself.",
-			objs:   world(deployment(v3, func(d *appsv1.Deployment) { d.Spec.Paused = false }), old, adopted),
+			objs:   []client.Object{deployment(v3, func(d *appsv1.Deployment) { d.Spec.Paused = false }), old, adopted},
 			effect: shrink, err: ErrPrecondition,
 		},
 		"TemplateOfCanary": {
 			reason: "The workload only needs to be unpaused.",
-			objs:   world(deployment(), old, adopted), effect: shrink, err: ErrPrecondition,
+			objs:   []client.Object{deployment(), old, adopted}, effect: shrink, err: ErrPrecondition,
 		},
 		"Reverted": {
 			reason: "The workload goes back to the old set, which must stay.",
-			objs:   world(deployment(func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v1") }), old, adopted),
+			objs:   []client.Object{deployment(func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v1") }), old, adopted},
 			effect: shrink, err: ErrPrecondition,
 		},
 		"NotAdopted": {
 			reason: "Stable keeps its pods while the canary is not the workload's own.",
-			objs:   world(deployment(v3), old, canarySet(4)), effect: shrink, err: ErrPrecondition,
+			objs:   []client.Object{deployment(v3), old, canarySet(4)}, effect: shrink, err: ErrPrecondition,
+		},
+		"Larger": {
+			reason: "The controller would give the pods back to the larger set.",
+			objs:   []client.Object{deployment(v3), old, owned(v2, "v2", 2)}, effect: shrink, err: ErrPrecondition,
 		},
 		"Small": {
 			reason: "A set that is small enough is not written.",
-			objs:   world(deployment(v3), owned(stableHash, "v1", 1), adopted), effect: shrink,
+			objs:   []client.Object{deployment(v3), owned(stableHash, "v1", 1), adopted}, effect: shrink,
 		},
 	}
 	for name, tc := range cases {

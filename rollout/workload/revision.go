@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/weir-dev/weir/rollout/decide"
@@ -16,10 +17,8 @@ const revisionAnnotation = "deployment.kubernetes.io/revision"
 func (s *snapshot) revision(digest string) string {
 	status := &s.rollout.Status
 	for _, recorded := range []string{status.Stable.Revision, status.Canary.Revision} {
-		for _, set := range s.sets {
-			if recorded != "" && set.hash() == recorded && set.digest == digest {
-				return recorded
-			}
+		if recorded != "" && s.has(digest, func(set set) bool { return set.hash() == recorded }) {
+			return recorded
 		}
 	}
 	own := revisionOfDigest(digest)
@@ -27,11 +26,16 @@ func (s *snapshot) revision(digest string) string {
 		return own
 	}
 	for _, set := range s.sets {
-		if set.owner == decide.OwnerTarget && set.size() > 0 && set.digest == digest && set.hash() != "" {
+		if set.digest == digest && set.owner == decide.OwnerTarget && set.size() > 0 && set.hash() != "" {
 			return set.hash()
 		}
 	}
 	return own
+}
+
+// has is true if a set with the template is as asked.
+func (s *snapshot) has(digest string, is func(set) bool) bool {
+	return slices.ContainsFunc(s.sets, func(set set) bool { return set.digest == digest && is(set) })
 }
 
 // recorded is true for a revision that the status names.
@@ -43,16 +47,7 @@ func (s *snapshot) recorded(revision string) bool {
 
 // known is true for a template that the status names or that already runs.
 func (s *snapshot) known(digest string) bool {
-	revision := s.revision(digest)
-	if s.recorded(revision) {
-		return true
-	}
-	for _, set := range s.sets {
-		if set.size() > 0 && set.digest == digest {
-			return true
-		}
-	}
-	return false
+	return s.recorded(s.revision(digest)) || s.has(digest, func(set set) bool { return set.size() > 0 })
 }
 
 // nextRevisionNumber is one more than that of any set of the workload, as its

@@ -9,7 +9,7 @@ import (
 )
 
 // CheckExposure is what must be true of the workload and its Services, beside
-// CheckRaise, before a provider raises the canary's weight: no caller beside the
+// ConfirmRaise, before a provider raises the canary's weight: no caller beside the
 // routes meets the canary; its set has taken part in this term and has enough
 // available pods; and each of its Services has ready ones. What stable has
 // ready does not count: a version may be released because stable is broken.

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -19,9 +18,6 @@ import (
 // label is for the pin policy, which keeps label and selector whatever others
 // write, and for the EndpointSlices, which show by it what was acted on.
 func (c *Client) pin(ctx context.Context, pass Pass, effect decide.Effect) error {
-	if err := c.checkRecorded(ctx, pass); err != nil {
-		return err
-	}
 	s, err := c.readLive(ctx, pass.Rollout, false)
 	if err != nil {
 		return err
@@ -45,7 +41,7 @@ func (c *Client) pin(ctx context.Context, pass Pass, effect decide.Effect) error
 	setLabel(service, v1alpha1.RolloutLabel, pass.Rollout.Name)
 	service.Spec.Selector[HashLabel] = effect.Revision
 	pass.stamp(service)
-	return c.patch(ctx, before, service)
+	return c.patch(ctx, pass, before, service)
 }
 
 // onlyActive makes sure that one set of the workload has a size, and that it is
@@ -91,15 +87,12 @@ func (c *Client) widen(ctx context.Context, pass Pass, effect decide.Effect) err
 	if equality.Semantic.DeepEqual(before, service) {
 		return nil
 	}
-	return c.patch(ctx, before, service)
+	return c.patch(ctx, pass, before, service)
 }
 
 // ensureBackend makes the canary's twin of a user's Service, or brings it up to
 // date.
 func (c *Client) ensureBackend(ctx context.Context, pass Pass, effect decide.Effect) error {
-	if err := c.checkRecorded(ctx, pass); err != nil {
-		return err
-	}
 	user, err := c.userOf(ctx, pass, effect.Name)
 	if err != nil {
 		return err
@@ -108,7 +101,7 @@ func (c *Client) ensureBackend(ctx context.Context, pass Pass, effect decide.Eff
 	pass.stamp(want)
 	have, err := c.fenced(ctx, pass, effect.Name)
 	if apierrors.IsNotFound(err) {
-		return c.writer.Create(ctx, want, client.FieldOwner(FieldManager))
+		return c.create(ctx, pass, want)
 	}
 	if err != nil {
 		return err
@@ -126,7 +119,7 @@ func (c *Client) ensureBackend(ctx context.Context, pass Pass, effect decide.Eff
 	have.Spec.Ports = want.Spec.Ports
 	have.Labels = want.Labels
 	pass.stamp(have)
-	return c.patch(ctx, before, have)
+	return c.patch(ctx, pass, before, have)
 }
 
 // userOf reads the user's Service of which name is the twin.
@@ -225,7 +218,7 @@ func (c *Client) deleteBackend(ctx context.Context, pass Pass, effect decide.Eff
 	if err := c.checkUsersOwn(ctx, pass); err != nil {
 		return err
 	}
-	return c.remove(ctx, twin, metav1.DeletePropagationBackground)
+	return c.remove(ctx, pass, twin, metav1.DeletePropagationBackground)
 }
 
 // checkPinned makes sure that no caller beside the routes can meet the canary:

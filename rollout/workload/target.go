@@ -28,7 +28,7 @@ func (c *Client) label(ctx context.Context, pass Pass, _ decide.Effect) error {
 	}
 	before := target.DeepCopy()
 	setLabel(target, v1alpha1.RolloutLabel, pass.Rollout.Name)
-	return c.patch(ctx, before, target)
+	return c.patch(ctx, pass, before, target)
 }
 
 // unlabel takes the workload out of the hold policy's hands.
@@ -42,7 +42,7 @@ func (c *Client) unlabel(ctx context.Context, pass Pass, _ decide.Effect) error 
 	}
 	before := target.DeepCopy()
 	delete(target.Labels, v1alpha1.RolloutLabel)
-	return c.patch(ctx, before, target)
+	return c.patch(ctx, pass, before, target)
 }
 
 // pause holds the workload between releases, where no policy does it in the
@@ -55,7 +55,7 @@ func (c *Client) pause(ctx context.Context, pass Pass, effect decide.Effect) err
 	if err := s.templateIs(effect.Revision); err != nil {
 		return err
 	}
-	return c.setPaused(ctx, s.target, true)
+	return c.setPaused(ctx, pass, s.target, true)
 }
 
 // unpause lets the workload's controller roll to its template. The size, where
@@ -72,17 +72,17 @@ func (c *Client) unpause(ctx context.Context, pass Pass, effect decide.Effect) e
 	if have := replicas(s.target.Spec.Replicas); effect.Size >= 0 && have != effect.Size {
 		return unmet("Deployment %q has %d replicas, not %d", s.target.Name, have, effect.Size)
 	}
-	return c.setPaused(ctx, s.target, false)
+	return c.setPaused(ctx, pass, s.target, false)
 }
 
 // setPaused sets spec.paused, if the workload is still as it was read.
-func (c *Client) setPaused(ctx context.Context, target *appsv1.Deployment, paused bool) error {
+func (c *Client) setPaused(ctx context.Context, pass Pass, target *appsv1.Deployment, paused bool) error {
 	if target.Spec.Paused == paused {
 		return nil
 	}
 	before := target.DeepCopy()
 	target.Spec.Paused = paused
-	return c.patch(ctx, before, target)
+	return c.patch(ctx, pass, before, target)
 }
 
 // revertTemplate gives the workload the template of its stable set and unpauses
@@ -103,15 +103,15 @@ func (c *Client) revertTemplate(ctx context.Context, pass Pass, effect decide.Ef
 			continue
 		}
 		if set.digest == s.digest {
-			return c.setPaused(ctx, s.target, false)
+			return c.setPaused(ctx, pass, s.target, false)
 		}
-		return c.copyTemplate(ctx, s.target, set)
+		return c.copyTemplate(ctx, pass, s.target, set)
 	}
 	return unmet("Deployment %q has no ReplicaSet of revision %q to go back to", s.target.Name, effect.Revision)
 }
 
 // copyTemplate writes the template of a set into the workload and unpauses it.
-func (c *Client) copyTemplate(ctx context.Context, target *appsv1.Deployment, from set) error {
+func (c *Client) copyTemplate(ctx context.Context, pass Pass, target *appsv1.Deployment, from set) error {
 	source, err := c.full(ctx, replicaSetKind, from.ReplicaSet)
 	if err != nil {
 		return err
@@ -128,6 +128,9 @@ func (c *Client) copyTemplate(ctx context.Context, target *appsv1.Deployment, fr
 		return err
 	}
 	unstructured.RemoveNestedField(full.Object, "spec", "paused")
+	if err := pass.confirmed(ctx); err != nil {
+		return err
+	}
 	return c.writer.Update(ctx, full, client.FieldOwner(FieldManager))
 }
 

@@ -74,13 +74,6 @@ func (t template) withoutHash() template {
 	return out
 }
 
-// labels of the template's pods, without the hash label.
-func (t template) labels() map[string]string {
-	labels, _, _ := unstructured.NestedStringMap(t, "metadata", "labels")
-	delete(labels, HashLabel)
-	return labels
-}
-
 // normalize copies a JSON value without nulls and empty lists.
 func normalize(v any) any {
 	switch v := v.(type) {
