@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/watch"
@@ -92,7 +93,9 @@ func (o *Observer) sawRoute(route *gatewayv1.HTTPRoute) {
 		if weight == 0 {
 			continue
 		}
-		seq, err := strconv.ParseInt(route.Annotations[v1alpha1.SeqAnnotation], 10, 64)
+		// Routes may be shared, so a stamp there names its Rollout.
+		stamp := strings.TrimPrefix(route.Annotations[v1alpha1.SeqAnnotation], Name+"=")
+		seq, err := strconv.ParseInt(stamp, 10, 64)
 		if err != nil {
 			o.problems = append(o.problems, fmt.Sprintf("the route gives the canary %d parts and has no stamp: %v", weight, err))
 			continue

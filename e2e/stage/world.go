@@ -46,6 +46,8 @@ type World struct {
 	*harness.Sandbox
 	// Admin may do everything; GitOps is a developer's robot.
 	Admin, GitOps client.WithWatch
+	// hold is how the controller holds new templates.
+	hold v1alpha1.HoldMode
 	// dir holds the logs of loads.
 	dir string
 }
@@ -54,6 +56,9 @@ type World struct {
 type Options struct {
 	// ControllerArgs are further flags of the controller.
 	ControllerArgs []string
+	// WithoutMutatingPolicies is for a sandbox that does not know
+	// MutatingAdmissionPolicy.
+	WithoutMutatingPolicies bool
 	// WithoutController leaves starting it to the caller.
 	WithoutController bool
 }
@@ -85,7 +90,15 @@ func NewWorld(ctx context.Context, s *harness.Sandbox, opts Options) (*World, er
 		}
 		*c = watcher
 	}
-	if err := chart.Install(ctx, w.Admin, chart.InstallOptions{WithoutController: true}); err != nil {
+	w.hold = v1alpha1.HoldAdmissionPolicy
+	if opts.WithoutMutatingPolicies {
+		w.hold = v1alpha1.HoldPaused
+	}
+	err := chart.Install(ctx, w.Admin, chart.InstallOptions{
+		WithoutController: true,
+		Values:            map[string]any{"mutatingAdmissionPolicy": map[string]any{"enabled": !opts.WithoutMutatingPolicies}},
+	})
+	if err != nil {
 		return nil, fmt.Errorf("cannot install the chart: %w", err)
 	}
 	if err := w.createMetricSource(ctx); err != nil {
@@ -143,6 +156,7 @@ func (w *World) StartController(ctx context.Context, name string, args ...string
 	command := append([]string{
 		"start", name, "--", binary, "controller",
 		"--kubeconfig", filepath.Join(w.Dir, "kubeconfigs", "weir.yaml"),
+		"--hold", string(w.hold),
 		"--leader-election-namespace", chart.Namespace,
 		"--metrics-bind-address", controllerIP + ":8080",
 		"--health-probe-bind-address", controllerIP + ":8081",

@@ -6,6 +6,7 @@ package release
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		flags = append(flags, "--disable-mutating-policies")
 	}
 	os.Exit(harness.Main(m, "release", flags, func(ctx context.Context, s *harness.Sandbox) (err error) {
-		world, err = stage.NewWorld(ctx, s, stage.Options{})
+		world, err = stage.NewWorld(ctx, s, stage.Options{WithoutMutatingPolicies: withoutMutatingPolicies})
 		return err
 	}))
 }
@@ -106,8 +107,13 @@ func (s *scene) report() {
 	}
 	out, _, err := s.Kubectl(ctx, harness.Admin, "", "get", "rollouts,httproutes", "-n", s.Namespace, "-o", "yaml")
 	s.t.Logf("%v\n%s", err, out)
-	out, err = s.Run(ctx, "exec", "--", "sh", "-c", "grep '\"namespace\":\""+s.Namespace+"\"' "+s.Dir+"/logs/weir.log | tail -n 100")
-	s.t.Logf("the controller's log of this namespace (%v):\n%s", err, out)
+	var lines []string
+	for line := range strings.Lines(s.ControllerLog(ctx)) {
+		if strings.Contains(line, `"`+s.Namespace+`"`) || strings.Contains(line, s.Namespace+"/") {
+			lines = append(lines, line)
+		}
+	}
+	s.t.Logf("the controller's log of this namespace:\n%s", strings.Join(lines[max(0, len(lines)-100):], ""))
 }
 
 // await waits for a state of the Rollout.
