@@ -19,7 +19,7 @@ import (
 func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.Effect) error {
 	for _, effect := range effects {
 		err := r.perform(ctx, o, effect)
-		r.Telemetry.Write(string(effect.Kind), err)
+		r.Telemetry.Effect(string(effect.Kind), err)
 		if err != nil {
 			return fmt.Errorf("cannot perform %s %s: %w", effect.Kind, effect.Name, err)
 		}
@@ -52,7 +52,7 @@ func (r *Reconciler) setWeight(ctx context.Context, o *observation, effect decid
 		return o.provider.Lower(ctx, o.target, effect.Weight, seq(o.rollout))
 	}
 	pass := o.workloadPass()
-	if err := r.Workload.CheckRaise(ctx, pass); err != nil {
+	if err := r.Workload.ConfirmRaise(ctx, pass); err != nil {
 		return err
 	}
 	if err := r.Workload.CheckExposure(ctx, pass, effect); err != nil {

@@ -149,7 +149,7 @@ func (f *fakeWorkload) Apply(_ context.Context, pass workload.Pass, effect decid
 	return s.once(string(effect.Kind))
 }
 
-func (f *fakeWorkload) CheckRaise(context.Context, workload.Pass) error {
+func (f *fakeWorkload) ConfirmRaise(context.Context, workload.Pass) error {
 	s := (*shell)(f)
 	s.note("check the record and the template")
 	return s.once("check")
@@ -232,7 +232,7 @@ func (f *fakeEvents) Eventf(_, _ runtime.Object, eventtype, reason, action, note
 type fakeTelemetry shell
 
 func (f *fakeTelemetry) Pass(string, time.Duration) {}
-func (f *fakeTelemetry) Write(string, error)        {}
+func (f *fakeTelemetry) Effect(string, error)       {}
 func (f *fakeTelemetry) ReleaseEnded(_ string, result v1alpha1.ReleaseResult) {
 	f.ended = append(f.ended, result)
 }

@@ -37,9 +37,9 @@ type Workload interface {
 	// Apply performs one effect on its object as it is now, or fails with
 	// workload.ErrPrecondition, providers.ErrFenced or a conflict of the API.
 	Apply(ctx context.Context, pass workload.Pass, effect decide.Effect) error
-	// CheckRaise and CheckExposure are what must be true, beside the routes,
+	// ConfirmRaise and CheckExposure are what must be true, beside the routes,
 	// before an effect raises the canary's weight.
-	CheckRaise(ctx context.Context, pass workload.Pass) error
+	ConfirmRaise(ctx context.Context, pass workload.Pass) error
 	CheckExposure(ctx context.Context, pass workload.Pass, effect decide.Effect) error
 	// Warnings are what makes a release less safe than it looks.
 	Warnings(ctx context.Context, rollout *v1alpha1.Rollout) ([]string, error)
@@ -70,7 +70,7 @@ type Pods interface {
 // Telemetry counts what happens.
 type Telemetry interface {
 	Pass(outcome string, took time.Duration)
-	Write(effect string, err error)
+	Effect(kind string, err error)
 	ReleaseEnded(namespace string, result v1alpha1.ReleaseResult)
 	Set(rollout types.NamespacedName, state telemetry.State)
 	Forget(rollout types.NamespacedName)

@@ -16,10 +16,10 @@ import (
 	"github.com/weir-dev/weir/rollout/decide"
 )
 
-// Names under which the writes that are no effects are counted.
+// Names under which the writes that no decision lists as effects are counted.
 const (
-	writeRecord = "Record"
-	writeAnswer = "Answer"
+	countRecord = "Record"
+	countAnswer = "Answer"
 )
 
 // Recorder makes Kubernetes Events.
@@ -37,7 +37,7 @@ func (r *Reconciler) record(ctx context.Context, o *observation, d decide.Decisi
 	recorded := o.rollout.DeepCopy()
 	recorded.Status = *d.Status
 	err := r.Writer.Status().Update(ctx, recorded)
-	r.Telemetry.Write(writeRecord, err)
+	r.Telemetry.Effect(countRecord, err)
 	if err != nil {
 		return fmt.Errorf("cannot record the decision: %w", err)
 	}
@@ -113,7 +113,7 @@ func (r *Reconciler) answer(ctx context.Context, o *observation, answer decide.A
 			LastTransitionTime: metav1.NewTime(r.Now()),
 		})
 		err := r.Writer.Status().Update(ctx, approval)
-		r.Telemetry.Write(writeAnswer, err)
+		r.Telemetry.Effect(countAnswer, err)
 		if err != nil {
 			log.FromContext(ctx).V(1).Info("Cannot answer an Approval, the next pass will", "approval", approval.Name, "cause", err.Error())
 		}
