@@ -35,10 +35,16 @@ const (
 type Sources func(ctx context.Context, name string) (metrics.Source, error)
 
 // Evaluator evaluates releases. It is safe for use by several goroutines.
-type Evaluator struct{ sources Sources }
+type Evaluator struct {
+	sources Sources
+	memory  memory
+}
 
-// New makes an Evaluator.
-func New(sources Sources) *Evaluator { return &Evaluator{sources: sources} }
+// New makes an Evaluator. Sources are told apart by comparing them, so they must
+// be comparable, as pointers are.
+func New(sources Sources) *Evaluator {
+	return &Evaluator{sources: sources, memory: memory{histories: map[memoryKey]*remembered{}}}
+}
 
 // outcome is what one metric says.
 type outcome struct {
@@ -59,6 +65,7 @@ type outcome struct {
 type look struct {
 	request metrics.Request
 	sources Sources
+	memory  *memory
 	// alpha is this look's share for each Ratio.
 	alpha float64
 	// down are the sources that did not answer in this look. They are not asked
@@ -69,7 +76,7 @@ type look struct {
 // Evaluate makes one look at a release. Trouble with the data is part of the
 // verdict; an error means that the context was cancelled.
 func (e *Evaluator) Evaluate(ctx context.Context, request metrics.Request) (metrics.Verdict, error) {
-	l := &look{request: normal(request), sources: e.sources, down: map[string]error{}}
+	l := &look{request: normal(request), sources: e.sources, memory: &e.memory, down: map[string]error{}}
 	l.alpha = alpha / float64(max(1, requiredRatios(request.Templates)))
 	c := newCombination(l.request)
 	for _, template := range request.Templates {

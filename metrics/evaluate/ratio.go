@@ -49,7 +49,7 @@ func parseRatio(m v1alpha1.RatioMetric) (ratioTest, error) {
 	return ratioTest{bad: bad, total: total, max: limit, text: m.MaxRatio}, nil
 }
 
-// counters are the samples of one version.
+// counters are samples of one version.
 type counters struct{ bad, total []metrics.Series }
 
 // ratio judges bad events against all events of the canary's pods.
@@ -62,11 +62,11 @@ func (l *look) ratio(ctx context.Context, source metrics.Source, metric v1alpha1
 	if len(pods) == 0 {
 		return l.inconclusive(ReasonNotSeenYet, "the canary has no pod yet"), nil
 	}
-	canary, err := l.counters(ctx, source, test, pods)
+	canary, err := l.memory.get(l.key(source, metric), l.request.Now).count(ctx, l.ask(source, test), l.request.Start, pods, l.request.Now)
 	if err != nil {
 		return outcome{}, err
 	}
-	cover, err := l.coverage(ctx, source, canary.total, pods)
+	cover, err := l.coverage(ctx, source, canary, pods)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -80,44 +80,52 @@ func (l *look) ratio(ctx context.Context, source metrics.Source, metric v1alpha1
 	return o, nil
 }
 
-// counters reads the samples of both counters. Where the text shows that bad
-// events are among all events, one question has both, of the same scrapes.
-func (l *look) counters(ctx context.Context, source metrics.Source, test ratioTest, pods []string) (counters, error) {
-	read := func(s promql.Selector) ([]metrics.Series, error) {
-		return source.Counters(ctx, v1alpha1.Selector(s.String()), l.request.Namespace, pods, l.request.Start.Add(-lookback), l.request.Now)
+// key of a metric of this release.
+func (l *look) key(source metrics.Source, metric v1alpha1.RatioMetric) memoryKey {
+	return memoryKey{
+		namespace: l.request.Namespace, workload: l.request.Workload, revision: l.request.CanaryRevision,
+		release: l.request.Release, start: l.request.Start, source: source,
+		bad: string(metric.Bad), total: string(metric.Total),
 	}
-	if !test.bad.Within(test.total) {
-		// Bad events first: a scrape that comes in between adds to the total only.
-		bad, err := read(test.bad)
-		if err != nil {
-			return counters{}, err //nolint:wrapcheck // The source says what was asked and what came.
+}
+
+// ask reads the samples of both counters. Where the text shows that bad events
+// are among all events, one question has both, of the same scrapes.
+func (l *look) ask(source metrics.Source, test ratioTest) question {
+	return func(ctx context.Context, pods []string, from, to time.Time) (counters, error) {
+		read := func(s promql.Selector) ([]metrics.Series, error) {
+			return source.Counters(ctx, v1alpha1.Selector(s.String()), l.request.Namespace, pods, from, to)
+		}
+		if !test.bad.Within(test.total) {
+			// Bad events first: a scrape that comes in between adds to the total only.
+			bad, err := read(test.bad)
+			if err != nil {
+				return counters{}, err //nolint:wrapcheck // The source says what was asked and what came.
+			}
+			total, err := read(test.total)
+			return counters{bad: bad, total: total}, err //nolint:wrapcheck // As above.
 		}
 		total, err := read(test.total)
-		return counters{bad: bad, total: total}, err //nolint:wrapcheck // As above.
-	}
-	total, err := read(test.total)
-	if err != nil {
-		return counters{}, err //nolint:wrapcheck // As above.
-	}
-	c := counters{total: total}
-	for _, series := range total {
-		if test.bad.Matches(series.Labels) {
-			c.bad = append(c.bad, series)
+		if err != nil {
+			return counters{}, err //nolint:wrapcheck // As above.
 		}
+		c := counters{total: total}
+		for _, series := range total {
+			if test.bad.Matches(series.Labels) {
+				c.bad = append(c.bad, series)
+			}
+		}
+		return c, nil
 	}
-	return c, nil
 }
 
 // judge finds what the counters say.
-func (l *look) judge(ctx context.Context, source metrics.Source, test ratioTest, canary counters) (outcome, error) {
-	// The canary's pods are of this release: a counter that begins has counted
-	// from zero since.
-	windows := l.windows(canary, judge.Zero)
+func (l *look) judge(ctx context.Context, source metrics.Source, test ratioTest, canary counted) (outcome, error) {
 	limit := judge.Limit{Max: test.max, Alpha: l.alpha, Beta: beta}
-	whole, step := limit.Find(windows, l.request.Start), limit.Find(windows, l.request.StepStart)
+	whole, step := limit.Find(canary.windows, l.request.Start), limit.Find(canary.windows, l.request.StepStart)
 	o := outcome{
 		value: whole.Verdict, step: step.Verdict, canary: fraction(step.Bad, step.Total),
-		newest: newest(canary.total), next: l.request.Now.Add(pace(canary.total)),
+		newest: canary.newest, next: l.request.Now.Add(pace(canary.recent)),
 	}
 	switch step.Verdict {
 	case v1alpha1.VerdictFail:
@@ -135,7 +143,7 @@ func (l *look) judge(ctx context.Context, source metrics.Source, test ratioTest,
 	default:
 		o.reason, o.message = ReasonNotProven, unprovenText(test.text, test.max, step)
 	}
-	if len(canary.bad) == 0 && step.Total > 0 && test.bad.Name() != test.total.Name() {
+	if !canary.anyBad && step.Total > 0 && test.bad.Name() != test.total.Name() {
 		o.message += "; no series matches bad" // Nobody failed, or the name is wrong.
 	}
 	return o, nil
@@ -154,37 +162,19 @@ func (l *look) few(step judge.Finding, newest time.Time) (reason, message string
 	}
 }
 
-// windows counts the events of a version since the release began.
-func (l *look) windows(c counters, origin judge.Origin) judge.Windows {
-	return judge.Count(l.request.Start, increases(c.bad, l.request.Start, origin), increases(c.total, l.request.Start, origin))
-}
-
-// increases of all series together.
-func increases(series []metrics.Series, start time.Time, origin judge.Origin) []judge.Increase {
-	var all []judge.Increase
-	for _, s := range series {
-		samples := make([]judge.Sample, len(s.Samples))
-		for i, sample := range s.Samples {
-			samples[i] = judge.Sample(sample)
-		}
-		all = append(all, judge.Increases(samples, start, origin)...)
-	}
-	return all
-}
-
 // stable is what was seen of the stable version at the same time, to be shown
 // beside a failure. It decides nothing, so trouble with it is none.
 func (l *look) stable(ctx context.Context, source metrics.Source, test ratioTest) string {
 	const most = 100 // Pods beyond that are not worth the query.
 	pods := l.request.StablePods
-	if len(pods) == 0 || len(pods) > most {
+	if len(pods) == 0 || len(pods) > most || l.request.Now.Sub(l.request.Start) > portion {
 		return ""
 	}
-	c, err := l.counters(ctx, source, test, pods)
+	c, err := newHistory(l.request.Start, judge.Unknown).count(ctx, l.ask(source, test), pods, l.request.Now)
 	if err != nil {
 		return ""
 	}
-	return fraction(l.windows(c, judge.Unknown).Since(l.request.Start))
+	return fraction(c.windows.Since(l.request.Start))
 }
 
 // coverage is what the source knows of the canary's pods.
@@ -200,30 +190,42 @@ type coverage struct {
 
 // coverage asks which pods the source scrapes when some have no counter: those
 // without any request have none either.
-func (l *look) coverage(ctx context.Context, source metrics.Source, total []metrics.Series, pods []string) (coverage, error) {
-	counted := podsOf(total)
-	if len(counted) == len(pods) {
-		return coverage{seen: len(pods), newest: newest(total), maxAge: maxAge(total)}, nil
+func (l *look) coverage(ctx context.Context, source metrics.Source, canary counted, pods []string) (coverage, error) {
+	c := coverage{newest: canary.newest, maxAge: maxAge(canary.recent)}
+	for _, pod := range pods {
+		if canary.pods[pod] {
+			c.seen++
+		}
 	}
-	up, err := source.Counters(ctx, "up", l.request.Namespace, pods, l.request.Start.Add(-lookback), l.request.Now)
+	if c.seen == len(pods) {
+		return c, nil
+	}
+	from := l.request.Start.Add(-lookback)
+	if l.request.Now.Sub(from) > portion {
+		from = l.request.Now.Add(-portion)
+	}
+	up, err := source.Counters(ctx, "up", l.request.Namespace, pods, from, l.request.Now)
 	if err != nil {
 		return coverage{}, err //nolint:wrapcheck // The source says what was asked and what came.
 	}
 	up = succeeded(up)
-	all := slices.Concat(total, up)
-	c := coverage{newest: newest(all), maxAge: maxAge(all)}
-	if len(up) == 0 && len(counted) > 0 {
+	if len(up) == 0 && c.seen > 0 {
 		// It does not scrape pods itself (a mesh, a gateway), so it cannot tell
 		// those without requests from those that it does not see.
 		c.seen = len(pods)
 		return c, nil
 	}
-	known := podsOf(all)
+	scraped := podsOf(up)
+	c.seen = 0
 	for _, pod := range pods {
-		if known[pod] {
+		if canary.pods[pod] || scraped[pod] {
 			c.seen++
 		}
 	}
+	if n := newest(up); n.After(c.newest) {
+		c.newest = n
+	}
+	c.maxAge = maxAge(slices.Concat(canary.recent, up))
 	return c, nil
 }
 

@@ -45,7 +45,8 @@ func MeasureShare(ctx context.Context, source metrics.Source, namespace string, 
 	first := firstScrapes(series)
 	for _, s := range series {
 		from := first[s.Labels[instanceLabel]]
-		for _, i := range increases([]metrics.Series{s}, from, judge.Zero) {
+		var counter judge.Counter
+		for _, i := range counter.Increases(samples(s), from, judge.Zero) {
 			share.Total += i.Count
 			if slices.Contains(canary, s.Service) {
 				share.Canary += i.Count

@@ -26,8 +26,8 @@ func (g *gateway) RequestsByService(_ context.Context, _ string, services []stri
 	return g.series, g.ok, g.err
 }
 
-// counted is a series of a Service at a gateway: pairs of seconds and values.
-func counted(service, instance string, pairs ...float64) metrics.Series {
+// gatewaySeries is a series of a Service at a gateway: pairs of seconds and values.
+func gatewaySeries(service, instance string, pairs ...float64) metrics.Series {
 	s := metrics.Series{Service: service, Labels: map[string]string{"instance": instance}}
 	for i := 0; i < len(pairs); i += 2 {
 		s.Samples = append(s.Samples, metrics.Sample{Time: after(pairs[i]), Value: pairs[i+1]})
@@ -43,12 +43,12 @@ func TestMeasureShare(t *testing.T) {
 		weight int32
 	}{
 		"Nothing":   {reason: "no request, no share"},
-		"Split":     {reason: "from scrape to scrape", series: []metrics.Series{counted("web", "g1", 5, 1000, 20, 1950), counted("web-canary", "g1", 5, 10, 20, 60)}, want: Share{Canary: 50, Total: 1000}, weight: 500},
-		"Before":    {reason: "what was counted up to the first scrape may be of another weight", series: []metrics.Series{counted("web", "g1", 5, 1000), counted("web-canary", "g1", 5, 10)}},
-		"New":       {reason: "a series that begins after the first scrape began at zero", series: []metrics.Series{counted("web", "g1", 5, 1000, 20, 1095), counted("web-canary", "g1", 20, 5)}, want: Share{Canary: 5, Total: 100}, weight: 500},
-		"Instances": {reason: "each gateway has its own first scrape", series: []metrics.Series{counted("web", "g1", 5, 0, 20, 90), counted("web-canary", "g2", 12, 7, 27, 17)}, want: Share{Canary: 10, Total: 100}, weight: 1000},
-		"Reset":     {reason: "a gateway that restarts", series: []metrics.Series{counted("web", "g1", 5, 1000, 20, 90), counted("web-canary", "g1", 5, 10, 20, 10)}, want: Share{Total: 90}},
-		"AllCanary": {reason: "at full weight", series: []metrics.Series{counted("web-canary", "g1", 5, 0, 20, 10)}, want: Share{Canary: 10, Total: 10}, weight: 10000},
+		"Split":     {reason: "from scrape to scrape", series: []metrics.Series{gatewaySeries("web", "g1", 5, 1000, 20, 1950), gatewaySeries("web-canary", "g1", 5, 10, 20, 60)}, want: Share{Canary: 50, Total: 1000}, weight: 500},
+		"Before":    {reason: "what was counted up to the first scrape may be of another weight", series: []metrics.Series{gatewaySeries("web", "g1", 5, 1000), gatewaySeries("web-canary", "g1", 5, 10)}},
+		"New":       {reason: "a series that begins after the first scrape began at zero", series: []metrics.Series{gatewaySeries("web", "g1", 5, 1000, 20, 1095), gatewaySeries("web-canary", "g1", 20, 5)}, want: Share{Canary: 5, Total: 100}, weight: 500},
+		"Instances": {reason: "each gateway has its own first scrape", series: []metrics.Series{gatewaySeries("web", "g1", 5, 0, 20, 90), gatewaySeries("web-canary", "g2", 12, 7, 27, 17)}, want: Share{Canary: 10, Total: 100}, weight: 1000},
+		"Reset":     {reason: "a gateway that restarts", series: []metrics.Series{gatewaySeries("web", "g1", 5, 1000, 20, 90), gatewaySeries("web-canary", "g1", 5, 10, 20, 10)}, want: Share{Total: 90}},
+		"AllCanary": {reason: "at full weight", series: []metrics.Series{gatewaySeries("web-canary", "g1", 5, 0, 20, 10)}, want: Share{Canary: 10, Total: 10}, weight: 10000},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

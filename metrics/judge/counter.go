@@ -32,28 +32,41 @@ const (
 	Zero
 )
 
-// Increases of one counter after start. The newest sample at or before start is
-// where counting begins; without one, origin says what the first sample means.
+// Counter reads the samples of one counter, in portions. The zero value is one
+// of which nothing has been read.
+type Counter struct {
+	last  Sample
+	known bool
+}
+
+// Last is the newest sample that was read; ok is false when there is none.
+func (c *Counter) Last() (last Sample, ok bool) { return c.last, c.known }
+
+// Increases after start that a portion of samples shows. The newest sample at or
+// before start is where counting begins; without one, origin says what the first
+// sample means.
 //
-// Samples may come in any order and more than once. Values that no counter can
-// have (negative, infinite, not a number) are left out. Of several values at
-// one time the largest counts, as counters only grow.
-func Increases(samples []Sample, start time.Time, origin Origin) []Increase {
-	samples = clean(samples)
-	last, known := 0.0, origin == Zero
+// A portion may be in any order, with samples more than once; those that are not
+// newer than the portion before are left out. So are values that no counter can
+// have (negative, infinite, not a number). Of several values at one time the
+// largest counts, as counters only grow.
+func (c *Counter) Increases(samples []Sample, start time.Time, origin Origin) []Increase {
 	var increases []Increase
-	for _, s := range samples {
-		if s.Time.After(start) && known {
+	for _, s := range clean(samples) {
+		if c.known && !s.Time.After(c.last.Time) {
+			continue
+		}
+		if s.Time.After(start) && (c.known || origin == Zero) {
 			// A counter that fell was reset: all it shows is new.
 			grown := s.Value
-			if s.Value >= last {
-				grown -= last
+			if s.Value >= c.last.Value {
+				grown -= c.last.Value
 			}
 			if grown > 0 {
 				increases = append(increases, Increase{Time: s.Time, Count: grown})
 			}
 		}
-		last, known = s.Value, true
+		c.last, c.known = s, true
 	}
 	return increases
 }
@@ -116,6 +129,25 @@ func Count(start time.Time, bad, total []Increase) Windows {
 	}
 	slices.SortFunc(windows.Windows, func(a, b Window) int { return a.End.Compare(b.End) })
 	return windows
+}
+
+// Merge adds the counts of other windows with the same start.
+func (w Windows) Merge(other Windows) Windows {
+	merged := Windows{Start: w.Start, Windows: make([]Window, 0, len(w.Windows)+len(other.Windows))}
+	a, b := w.Windows, other.Windows
+	for len(a) > 0 && len(b) > 0 {
+		switch a[0].End.Compare(b[0].End) {
+		case -1:
+			merged.Windows, a = append(merged.Windows, a[0]), a[1:]
+		case 1:
+			merged.Windows, b = append(merged.Windows, b[0]), b[1:]
+		default:
+			sum := Window{End: a[0].End, Bad: a[0].Bad + b[0].Bad, Total: a[0].Total + b[0].Total}
+			merged.Windows, a, b = append(merged.Windows, sum), a[1:], b[1:]
+		}
+	}
+	merged.Windows = append(append(merged.Windows, a...), b...)
+	return merged
 }
 
 // number of a window: the first is 1.

@@ -44,7 +44,8 @@ func TestIncreases(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Increases(tc.samples, begin, tc.origin)
+			var c Counter
+			got := c.Increases(tc.samples, begin, tc.origin)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
 			}
@@ -89,11 +90,24 @@ func TestIncreasesOfProcess(t *testing.T) {
 		random.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
 		original := slices.Clone(samples)
 		got := 0.0
-		for _, i := range Increases(samples, begin, Zero) {
+		var whole Counter
+		for _, i := range whole.Increases(samples, begin, Zero) {
 			got += i.Count
 		}
 		if got != want {
 			t.Fatalf("seed %d: got %v events, want %v", seed, got, want)
+		}
+		// The same in portions, which may overlap.
+		got = 0
+		var portions Counter
+		for to := -60.0; to < 1000; to += 1 + random.Float64()*200 {
+			portion := slices.DeleteFunc(slices.Clone(samples), func(s Sample) bool { return s.Time.After(at(to, 0).Time) })
+			for _, i := range portions.Increases(portion, begin, Zero) {
+				got += i.Count
+			}
+		}
+		if got != want {
+			t.Fatalf("seed %d: got %v events in portions, want %v", seed, got, want)
 		}
 		if !slices.Equal(samples, original) {
 			t.Fatalf("seed %d: the samples of the caller were changed", seed)
@@ -120,6 +134,23 @@ func TestCount(t *testing.T) {
 	}
 }
 
+func TestMerge(t *testing.T) {
+	window := func(seconds, bad, total float64) Window {
+		return Window{End: at(seconds, 0).Time, Bad: bad, Total: total}
+	}
+	a := Windows{Start: begin, Windows: []Window{window(5, 1, 2), window(10, 0, 3), window(30, 1, 1)}}
+	b := Windows{Start: begin, Windows: []Window{window(10, 2, 4), window(20, 0, 5), window(40, 0, 6)}}
+	want := Windows{Start: begin, Windows: []Window{window(5, 1, 2), window(10, 2, 7), window(20, 0, 5), window(30, 1, 1), window(40, 0, 6)}}
+	for _, got := range []Windows{a.Merge(b), b.Merge(a)} {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("in order of time, those of one time added up: -want, +got:\n%s", diff)
+		}
+	}
+	if diff := cmp.Diff(a, a.Merge(Windows{})); diff != "" {
+		t.Errorf("nothing changes nothing: -want, +got:\n%s", diff)
+	}
+}
+
 // FuzzIncreases: no input makes an increase that is not positive, out of order,
 // or before the start.
 func FuzzIncreases(f *testing.F) {
@@ -135,7 +166,8 @@ func FuzzIncreases(f *testing.F) {
 			origin = Zero
 		}
 		last := begin
-		for _, i := range Increases(samples, begin, origin) {
+		var c Counter
+		for _, i := range c.Increases(samples, begin, origin) {
 			if !i.Time.After(last) || !(i.Count > 0) || math.IsInf(i.Count, 0) {
 				t.Fatalf("increase %v after %v from %v", i, last, samples)
 			}

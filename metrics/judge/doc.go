@@ -3,7 +3,7 @@
 //
 // # From counters to counts
 //
-// Increases reads the raw samples of one counter. It never uses rates, which
+// A Counter reads the raw samples of one counter. It never uses rates, which
 // are extrapolated, are no whole numbers and lose the first increments of a new
 // series. A counter that falls was reset and began at zero again. Gaps lose no
 // events: the next sample has them.
