@@ -55,7 +55,7 @@ func run(ctx context.Context, out string, keep bool) (err error) {
 	}
 	summary, err := show(ctx, world)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\nthe controller's log:\n%s", err, world.ControllerLog(ctx))
 	}
 	summary.print(os.Stdout)
 	if out != "" {
@@ -135,7 +135,7 @@ func release(ctx context.Context, shop *stage.Shop, version string, env map[stri
 	}
 	rec, err := record(ctx, shop, version, os.Stdout, end)
 	if err != nil {
-		return nil, fmt.Errorf("%w\nthe controller's log:\n%s", err, shop.ControllerLog(ctx))
+		return nil, err
 	}
 	r, err := shop.Rollout(ctx)
 	if err != nil {

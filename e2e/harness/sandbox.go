@@ -86,6 +86,8 @@ func (s *Sandbox) Config(u User) (*rest.Config, error) {
 		return nil, fmt.Errorf("cannot read the kubeconfig of %s: %w", u, err)
 	}
 	config.QPS = -1
+	// Warnings are for people; suites that expect one run kubectl.
+	config.WarningHandler = rest.NoWarnings{}
 	return config, nil
 }
 
