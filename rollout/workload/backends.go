@@ -136,13 +136,13 @@ func (s *snapshot) selectedBy(service *corev1.Service) bool {
 	if s.target == nil || len(service.Spec.Selector) == 0 {
 		return false
 	}
-	return selectorWithout(service.Spec.Selector, HashLabel).AsSelector().Matches(labels.Set(s.target.Spec.Template.Labels))
+	return without(service.Spec.Selector, HashLabel).AsSelector().Matches(labels.Set(s.target.Spec.Template.Labels))
 }
 
-// selectorWithout copies a selector without one key.
-func selectorWithout(selector map[string]string, key string) labels.Set {
+// without copies a map without one key.
+func without(from map[string]string, key string) labels.Set {
 	out := labels.Set{}
-	for k, v := range selector {
+	for k, v := range from {
 		if k != key {
 			out[k] = v
 		}

@@ -24,8 +24,7 @@ type Pass struct {
 	// Routes reads live what the routes send to the canary; nil without routes.
 	Routes func(context.Context) (providers.Observation, error)
 
-	// confirm is asked between the read of an object and the write of it; nil
-	// for effects that lower.
+	// confirm is asked between the read of an object and the write of it.
 	confirm func(context.Context) error
 }
 
@@ -67,20 +66,20 @@ var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, deci
 // already writes nothing. The error is an ErrPrecondition or ErrFenced, with
 // nothing written; or a conflict or another error of the API server.
 //
-// An effect that does not only lower is confirmed: the object to write is read
-// first, then the Rollout, and then the object is written on condition that it
-// is as it was read. In any other order a process that was stopped for a while
-// could write what a record of its past allowed.
+// Each write is confirmed: the object to write is read first, then the Rollout,
+// and then the object is written on condition that it is as it was read. In any
+// other order a process that was stopped for a while could write what a record
+// of its past allowed.
 func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) error {
 	perform, ok := performers[effect.Kind]
 	if !ok {
 		return fmt.Errorf("effect %q is not one on the workload or its Services", effect.Kind)
 	}
-	switch {
-	case effect.Raise:
-		pass.confirm = func(ctx context.Context) error { return c.ConfirmRaise(ctx, pass) }
-	case !effect.Lowers():
-		pass.confirm = func(ctx context.Context) error { return c.Confirm(ctx, pass) }
+	pass.confirm = func(ctx context.Context) error {
+		if effect.Raise {
+			return c.ConfirmRaise(ctx, pass)
+		}
+		return c.Confirm(ctx, pass)
 	}
 	err := perform(c, ctx, pass, effect)
 	if apierrors.IsNotFound(err) {
@@ -185,7 +184,7 @@ func annotate(obj metav1.Object, key, value string) {
 // that the object is still as it was read. Fields that this client library does
 // not know are not in the difference, and stay.
 func (c *Client) patch(ctx context.Context, pass Pass, before, after client.Object) error {
-	if err := pass.confirmed(ctx); err != nil {
+	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
@@ -194,7 +193,7 @@ func (c *Client) patch(ctx context.Context, pass Pass, before, after client.Obje
 
 // create makes an object. No stamp can fence that: the confirmation is all.
 func (c *Client) create(ctx context.Context, pass Pass, obj client.Object) error {
-	if err := pass.confirmed(ctx); err != nil {
+	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
 	return c.writer.Create(ctx, obj, client.FieldOwner(FieldManager))
@@ -202,7 +201,7 @@ func (c *Client) create(ctx context.Context, pass Pass, obj client.Object) error
 
 // remove deletes an object on condition that it is still as it was read.
 func (c *Client) remove(ctx context.Context, pass Pass, obj client.Object, propagation metav1.DeletionPropagation) error {
-	if err := pass.confirmed(ctx); err != nil {
+	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
 	uid, version := obj.GetUID(), obj.GetResourceVersion()
@@ -210,12 +209,4 @@ func (c *Client) remove(ctx context.Context, pass Pass, obj client.Object, propa
 		client.Preconditions{UID: &uid, ResourceVersion: &version},
 		client.PropagationPolicy(propagation))
 	return client.IgnoreNotFound(err)
-}
-
-// confirmed asks confirm, where there is one.
-func (p Pass) confirmed(ctx context.Context) error {
-	if p.confirm == nil {
-		return nil
-	}
-	return p.confirm(ctx)
 }

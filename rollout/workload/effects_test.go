@@ -215,8 +215,7 @@ func TestRaise(t *testing.T) {
 	}
 }
 
-// TestRecordMovedOn: nothing but lowering rests on a record that is not the
-// newest.
+// TestRecordMovedOn: nothing is written on a record that is not the newest.
 func TestRecordMovedOn(t *testing.T) {
 	v2 := revisionOf(podTemplate("v2"))
 	objs := []client.Object{
@@ -230,10 +229,7 @@ func TestRecordMovedOn(t *testing.T) {
 		Services: []string{"web"},
 		Routes:   routesAre(usersOwn),
 	}
-	cases := map[string]struct {
-		effect decide.Effect
-		writes int
-	}{
+	cases := map[string]struct{ effect decide.Effect }{
 		"Label":         {effect: decide.Effect{Kind: decide.EffectLabel}},
 		"Unpause":       {effect: decide.Effect{Kind: decide.EffectUnpause, Revision: v2, Size: -1}},
 		"Pin":           {effect: decide.Effect{Kind: decide.EffectPin, Name: "web", Revision: stableHash}},
@@ -244,7 +240,7 @@ func TestRecordMovedOn(t *testing.T) {
 		"Shrink":        {effect: decide.Effect{Kind: decide.EffectScaleCanary, Name: "web-" + v2, Size: 1}},
 		"DeleteCanary":  {effect: decide.Effect{Kind: decide.EffectDeleteCanary, Name: "web-" + v2}},
 		"DeleteTwin":    {effect: decide.Effect{Kind: decide.EffectDeleteTwin, Name: "web-6b5c4d8f9"}},
-		"SealCanary":    {effect: decide.Effect{Kind: decide.EffectSealCanary, Name: "web-" + v2}, writes: 1},
+		"SealCanary":    {effect: decide.Effect{Kind: decide.EffectSealCanary, Name: "web-" + v2}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +248,7 @@ func TestRecordMovedOn(t *testing.T) {
 			w := record(api)
 			c.writer = w
 			err := c.Apply(t.Context(), pass, tc.effect)
-			if refused := errors.Is(err, ErrPrecondition); refused != (tc.writes == 0) || len(w.requests) != tc.writes {
+			if !errors.Is(err, ErrPrecondition) || len(w.requests) > 0 {
 				t.Errorf("%s on an old record: error %v, writes %v", tc.effect.Kind, err, w.requests)
 			}
 		})

@@ -124,7 +124,7 @@ func (s *snapshot) setFacts() []decide.Set {
 		fact := decide.Set{
 			Name:      set.Name,
 			UID:       set.UID,
-			Revision:  s.revision(set.digest),
+			Revision:  s.revisionOf(set),
 			Hash:      set.hash(),
 			Owner:     set.owner,
 			Size:      set.size(),

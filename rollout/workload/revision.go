@@ -33,6 +33,14 @@ func (s *snapshot) revision(digest string) string {
 	return own
 }
 
+// revisionOf names the template of a set.
+func (s *snapshot) revisionOf(set set) string {
+	if set.digest == "" {
+		return set.hash() // of history, and not the workload's template
+	}
+	return s.revision(set.digest)
+}
+
 // has is true if a set with the template is as asked.
 func (s *snapshot) has(digest string, is func(set) bool) bool {
 	return slices.ContainsFunc(s.sets, func(set set) bool { return set.digest == digest && is(set) })

@@ -34,7 +34,8 @@ type snapshot struct {
 	pods []corev1.Pod
 }
 
-// set is a ReplicaSet, who owns it, and the digest of its template.
+// set is a ReplicaSet, who owns it, and the digest of its template, which is
+// empty for a set of history whose template is not the workload's.
 type set struct {
 	*appsv1.ReplicaSet
 	owner  decide.Owner
@@ -191,8 +192,11 @@ func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 	if s.digest, err = c.digestOf(ctx, s, s.target); err != nil {
 		return err
 	}
-	for i := range s.sets {
-		if s.sets[i].digest, err = c.digestOf(ctx, s, s.sets[i].ReplicaSet); err != nil {
+	for i, set := range s.sets {
+		if s.live && !s.matters(set) {
+			continue
+		}
+		if s.sets[i].digest, err = c.digestOf(ctx, s, set.ReplicaSet); err != nil {
 			return err
 		}
 	}
@@ -206,6 +210,13 @@ func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 		return nil
 	}
 	return err
+}
+
+// matters is false for a set of history whose template certainly is another than
+// the workload's: what differs in the fields that this client library knows
+// differs. Its digest is not worth a read, and there may be ten such sets.
+func (s *snapshot) matters(set set) bool {
+	return set.size() > 0 || s.recorded(set.hash()) || equalAsKnown(&set.Spec.Template, &s.target.Spec.Template)
 }
 
 // rereadDigests reads the templates anew, before the workload's is taken for a

@@ -128,7 +128,7 @@ func (c *Client) copyTemplate(ctx context.Context, pass Pass, target *appsv1.Dep
 		return err
 	}
 	unstructured.RemoveNestedField(full.Object, "spec", "paused")
-	if err := pass.confirmed(ctx); err != nil {
+	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
 	return c.writer.Update(ctx, full, client.FieldOwner(FieldManager))

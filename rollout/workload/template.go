@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -72,6 +74,14 @@ func (t template) withoutHash() template {
 	out := template((&unstructured.Unstructured{Object: t}).DeepCopy().Object)
 	unstructured.RemoveNestedField(out, "metadata", "labels", HashLabel)
 	return out
+}
+
+// equalAsKnown compares two templates in all fields that this client library
+// knows, but for the hash label.
+func equalAsKnown(a, b *corev1.PodTemplateSpec) bool {
+	left, right := *a, *b
+	left.Labels, right.Labels = without(a.Labels, HashLabel), without(b.Labels, HashLabel)
+	return equality.Semantic.DeepEqual(left, right)
 }
 
 // normalize copies a JSON value without nulls and empty lists.
