@@ -99,16 +99,13 @@ func (p *pass) completeHandover() {
 		}
 		return
 	}
-	if t.Vetoed {
-		p.do(Effect{Kind: EffectEndHandOver, Why: "the workload has adopted the canary's pods"})
-		p.unveto()
-		p.wait(WaitHandOver, "the veto on new ReplicaSets is being taken away")
-		return
-	}
-	p.unveto()
 	third := t.Revision != p.st.Canary.Revision && t.Revision != p.st.Stable.Revision
 	switch {
-	case t.Paused && !third:
+	case third && !t.Paused && t.Vetoed:
+		// Nothing else has held this template, and the veto keeps it only so long.
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a new template came during the handover"})
+		p.wait(WaitHandOver, "the newest template to be held")
+	case t.Paused && !third && p.active > 1:
 		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "the handover is to be completed"})
 		p.wait(WaitHandOver, "the workload to go on with the handover")
 	case !p.observed():
@@ -118,9 +115,25 @@ func (p *pass) completeHandover() {
 		p.wait(WaitHandOver, "the older pods to go, before the newest template is released")
 	case p.active > 1 || t.Replicas > 0 && p.active == 0:
 		p.wait(WaitHandOver, "the workload to scale the older pods down")
+	case t.Vetoed:
+		p.endVeto()
 	default:
+		p.unveto()
 		p.finishAdopting(p.survivor())
 	}
+}
+
+// endVeto takes the veto away, now that the workload runs one version alone.
+// Where only the pause holds templates it comes first, so that there is no
+// moment without a hold.
+func (p *pass) endVeto() {
+	t := &p.in.Target
+	if t.Hold == v1alpha1.HoldPaused && !t.Paused {
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "without admission policies a new template is held by the pause"})
+	}
+	p.do(Effect{Kind: EffectEndHandOver, Why: "the workload has adopted the canary's pods"})
+	p.unveto()
+	p.wait(WaitHandOver, "the veto on new ReplicaSets to be taken away")
 }
 
 // survivor is the set that the workload runs alone; scaled to zero, the set of
@@ -178,6 +191,8 @@ func (p *pass) finishAdopting(s *Set) {
 		result, message = v1alpha1.ResultSuperseded, "the workload was deleted during the handover"
 	case s.Revision != st.Canary.Revision:
 		result, message = v1alpha1.ResultSuperseded, "the workload went to another template during the handover"
+	case s.Hash != st.Canary.Revision:
+		message = "the workload rolled to it by itself"
 	}
 	st.Release.Deadline = nil
 	p.remember(result, message)

@@ -140,6 +140,7 @@ func (p *pass) planRollingBack() {
 		// A handover in flight has landed after all. The pods are the workload's
 		// now, and only it can take them away.
 		p.enter(v1alpha1.StageAdopting)
+		p.event(EventWarning, "AlreadyAdopted", "Follow", "The workload has the canary's template and pods already: the release is followed to its end")
 		p.planAdopting()
 		return
 	}

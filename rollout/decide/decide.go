@@ -54,11 +54,17 @@ func (p *pass) needsTerm() bool {
 		return true
 	}
 	for i := range p.effects {
-		if !p.effects[i].Lowers() {
+		if !lowers(&p.effects[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+// lowers says whether an effect may rest on caches: it takes exposure away from
+// whatever is there, or only stamps.
+func lowers(e *Effect) bool {
+	return e.Kind == EffectSetWeight && !e.Raise || e.Kind == EffectSealCanary
 }
 
 // decision turns the pass into its result. What rests on caches may only lower;
@@ -83,7 +89,7 @@ func (p *pass) decision() Decision {
 // the effects that lower, which come first.
 func (p *pass) cacheable() bool {
 	recorded, kept := p.st != p.old, 0
-	for kept < len(p.effects) && p.effects[kept].Lowers() {
+	for kept < len(p.effects) && lowers(&p.effects[kept]) {
 		kept++
 	}
 	rest := len(p.effects) - kept

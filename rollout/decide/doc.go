@@ -35,13 +35,12 @@
 //     precondition (see EffectKind), and writes by compare-and-swap, stamped
 //     with Status.Record.Seq. An object with a greater stamp is not written. A
 //     failed precondition ends the pass; the next one decides anew.
-//  5. Confirm every effect that does not only lower (Effect.Lowers): between the
-//     read of its object and its write, read the Rollout again, which must have
-//     the resourceVersion that was recorded. Before an effect with Raise it must
-//     not be being deleted either, and the workload's template must still be the
-//     canary's. In that order whatever changes later makes the write fail; in
-//     the other, a process that was stopped in between writes long after its
-//     time.
+//  5. Confirm each effect between the read of its object and its write: read the
+//     Rollout again, which must have the resourceVersion that was recorded.
+//     Before an effect with Raise it must not be being deleted either, and the
+//     workload's template must still be the canary's. In that order whatever
+//     changes later makes the write fail; in the other, a process that was
+//     stopped in between writes long after its time.
 //  6. Then events and answers to Approvals, best effort.
 //  7. Come back at Decision.WakeAt at the latest, or when anything changes.
 //

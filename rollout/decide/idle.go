@@ -56,15 +56,17 @@ func (p *pass) settle() {
 		p.first()
 	case !t.Paused:
 		p.wait(WaitHoldBypassed, "the workload rolls to its template by itself, since it was not held")
-	case p.active > 1:
-		// A roll of its own was under way when the template was held. What is
-		// stable will be known at its end.
+	case p.active > 1 || p.active == 0 && t.Replicas > 0 && p.observed() && p.stableSet() == nil:
+		// A roll of its own was under way when the template was held, or the
+		// stable set is gone. What is stable will be known when it runs alone.
 		p.edit().Stable = v1alpha1.RevisionStatus{}
 		p.first()
 	case p.in.Rollout.Spec.Paused:
 		p.wait(WaitPaused, "spec.paused is true, so no release is started")
 	case !p.observed():
 		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+	case p.active == 0 && t.Replicas > 0:
+		p.wait(WaitWorkload, "the workload to run its stable version")
 	case t.Replicas == 0:
 		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: 0, Why: "without pods a new template is promoted at once"})
 		p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero, so there is nothing to release step by step")

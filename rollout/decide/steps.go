@@ -39,7 +39,7 @@ type plan struct {
 func planOf(spec *v1alpha1.RolloutSpec, routed bool) plan {
 	p := plan{steps: spec.Steps, routed: routed}
 	if n := len(spec.Steps); n > 0 {
-		p.append = !p.at(int32(n-1)).isFull(routed)
+		p.append = !p.at(int32(n - 1)).isFull(routed)
 	}
 	return p
 }

@@ -346,13 +346,6 @@ type Effect struct {
 	Why string
 }
 
-// Lowers says whether the effect takes exposure away from whatever is there, or
-// only stamps. Such an effect may rest on caches, and the shell need not confirm
-// anything before it.
-func (e Effect) Lowers() bool {
-	return e.Kind == EffectSetWeight && !e.Raise || e.Kind == EffectSealCanary
-}
-
 // EventType is the type of a Kubernetes Event.
 type EventType string
 

@@ -61,6 +61,10 @@ func (p *pass) look() {
 		if p.st.Canary.Revision == "" || s.Revision != p.st.Canary.Revision {
 			continue
 		}
+		if s.Owner == OwnerTarget && s.Size == 0 && p.stage() != v1alpha1.StageAdopting {
+			// It stands in the history, from an earlier release of this template.
+			continue
+		}
 		if s.Hash == p.st.Canary.Revision {
 			p.canary = s
 		} else if s.Owner == OwnerTarget && s.Size > 0 {

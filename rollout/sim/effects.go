@@ -100,7 +100,7 @@ func (w *World) reference(p *process, e *decide.Effect) (int64, bool) {
 
 // fits checks the preconditions of an effect on the live objects.
 func (w *World) fits(p *process, e *decide.Effect) bool {
-	if !e.Lowers() && !w.confirmed(p, e) {
+	if !w.confirmed(p, e) {
 		return false
 	}
 	switch e.Kind {

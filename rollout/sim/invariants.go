@@ -182,7 +182,7 @@ func (w *World) beforeWrite(p *process, e *decide.Effect) {
 			w.checkSize(p, e, st)
 		}
 	case decide.EffectUnpause:
-		w.checkUnpause(st)
+		w.checkUnpause(p, st)
 	case decide.EffectBeginHandOver, decide.EffectAdopt:
 		w.checkHandover(p, st)
 	case decide.EffectDeleteCanary:
@@ -198,7 +198,7 @@ func (w *World) checkFirstWrite(e *decide.Effect) {
 		return
 	}
 	switch {
-	case e.Kind == decide.EffectSetWeight && !e.Raise && e.Weight == 0:
+	case !w.anySplit() && w.canaryOfWeir() == nil, e.Kind == decide.EffectSetWeight && !e.Raise && e.Weight == 0:
 		l.firstWrite = false
 	case e.Raise:
 		w.race(RaceInFlight)
@@ -271,14 +271,16 @@ func (w *World) checkSize(p *process, e *decide.Effect, st *v1alpha1.RolloutStat
 }
 
 // checkUnpause: H14.
-func (w *World) checkUnpause(st *v1alpha1.RolloutStatus) {
+func (w *World) checkUnpause(p *process, st *v1alpha1.RolloutStatus) {
 	t := w.target.live()
 	ro := w.rollout.live()
 	c := w.sets.live().find(hashNamed(st.Canary.Revision))
 	stable := hashNamed(st.Stable.Revision)
 	switch {
 	case t.template == stable.template, stable.template == 0, t.replicas == 0, ro.DeletionTimestamp != nil:
-	case stageOf(st) == v1alpha1.StageAdopting && (w.followsWorkload() || c != nil && c.labelled) && t.template == hashNamed(st.Canary.Revision).template:
+	case stageOf(st) == v1alpha1.StageAdopting && (w.followsWorkload(st) || c != nil && c.labelled) && t.template == hashNamed(st.Canary.Revision).template:
+	case w.rollout.head != p.rv:
+		w.race(RaceInFlight)
 	default:
 		w.violate("H14", "the workload is resumed at template %s, and stable is %s", t.template, st.Stable.Revision)
 	}

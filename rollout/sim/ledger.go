@@ -109,19 +109,6 @@ func (w *World) race(r Race) {
 	w.log("race: %s", r)
 }
 
-// noteLoss is told that a process has seen the canary without any pod.
-func (w *World) noteLoss(in *decide.Input) {
-	if w.routed() || in.Rollout.Status.Release.VerifiedAt == nil {
-		return
-	}
-	for i := range in.Sets {
-		if s := &in.Sets[i]; s.Hash == in.Rollout.Status.Canary.Revision && s.Available == 0 {
-			w.ledger.exposedSince, w.ledger.podsUp = time.Time{}, false
-			w.trackExposure()
-		}
-	}
-}
-
 // percent prints a weight.
 func percent(weight int32) string { return v1alpha1.FormatWeight(weight) }
 
@@ -144,7 +131,7 @@ func (w *World) trackExposure() {
 			l.served = l.served || rs.list[i].served > 0
 		}
 	} else {
-		// A loss of all pods that no process has seen cannot stop any clock.
+		// Without routes a loss of all pods stops the clock once it is recorded.
 		c := w.sets.live().find(hashNamed(st.Canary.Revision))
 		l.podsUp = c != nil && (l.podsUp || c.available > 0)
 		in = l.podsUp || want == 0
@@ -166,6 +153,9 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 		w.violate("H8", "record %d follows record %d", now.Record.Seq, old.Record.Seq)
 	}
 	defer w.noteDeadline(old, now)
+	if !w.routed() && now.Record.Lowered && !old.Record.Lowered {
+		l.exposedSince, l.podsUp = time.Time{}, false
+	}
 	from, to := stageOf(old), stageOf(now)
 	if now.Stable.Revision != old.Stable.Revision {
 		l.blessed[hashNamed(now.Stable.Revision).template] = true
@@ -239,7 +229,7 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 	case v1alpha1.StageAdopting:
 		l.blessed[hashNamed(now.Canary.Revision).template] = true
 		for _, a := range *w.approvals.at(p.read[kindApprovals]) {
-			if a.Spec.Action == v1alpha1.ActionAbort && from != v1alpha1.StageRollingBack && w.about(&a, old) {
+			if a.Spec.Action == v1alpha1.ActionAbort && from != v1alpha1.StageRollingBack && w.about(&a, old) && !w.followsWorkload(old) {
 				w.violate("L2", "release %d is adopted in spite of %s", old.Release.Number, a.Name)
 			}
 		}
@@ -247,7 +237,7 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 		if from == v1alpha1.StageAdopting && now.Stable.Revision == old.Canary.Revision {
 			l.promoted++
 		}
-		if walking && now.Release.Cause == "" {
+		if walking && now.Release.Cause == "" && !w.followsWorkload(old) {
 			w.violate("H8", "%s goes to Idle without a rollback", from)
 		}
 	case v1alpha1.StageProgressing, v1alpha1.StagePromoting:
@@ -289,14 +279,14 @@ func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1a
 	}
 	raised := to != from || now.Release.StepIndex > old.Release.StepIndex && now.Record.DesiredWeight > old.Record.DesiredWeight ||
 		now.Record.DesiredWeight > old.Record.DesiredWeight
-	if raised && !w.followsWorkload() && !(edited && now.Record.DesiredWeight <= old.Record.DesiredWeight) {
+	if raised && !w.followsWorkload(old) && !(edited && now.Record.DesiredWeight <= old.Record.DesiredWeight) {
 		w.checkGates(old, now)
 	}
 }
 
 // followsWorkload says whether the workload has rolled by itself.
-func (w *World) followsWorkload() bool {
-	st, all := w.status(), w.sets.live()
+func (w *World) followsWorkload(st *v1alpha1.RolloutStatus) bool {
+	all := w.sets.live()
 	for i := range all.n {
 		s := &all.list[i]
 		if s.hash.template == hashNamed(st.Canary.Revision).template && (s.owner == decide.OwnerTarget && s.size > 0 || s.labelled && s.owner == decide.OwnerWeir) {

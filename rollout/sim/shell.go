@@ -151,9 +151,6 @@ func (p *process) decide(fresh bool) {
 		return
 	}
 	in := p.observe(fresh)
-	if fresh {
-		w.noteLoss(&in)
-	}
 	w.mutateInput(p, &in)
 	d := decide.Decide(in)
 	if w.cfg.Twice {

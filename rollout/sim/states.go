@@ -56,7 +56,7 @@ func (w *World) checkStable(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage, c 
 	default:
 		return
 	}
-	if t.uid == 0 || t.observed < t.generation || l.bypassed || l.recreated || w.followsWorkload() ||
+	if t.uid == 0 || t.observed < t.generation || l.bypassed || l.recreated || w.followsWorkload(st) ||
 		w.dc.pending() || w.dc.sets != w.sets.head || w.dc.target != w.target.head {
 		return
 	}
