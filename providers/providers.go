@@ -61,8 +61,9 @@ type Target struct {
 // Observation is what a provider found. Over several routes and rules it says
 // the worst: the highest weight, the lowest accepted one, the lowest stamp.
 type Observation struct {
-	// Split is true when any rule carries Weir's backend; false means that all
-	// are as the user wrote them.
+	// Split is true when any rule carries Weir's backend, or will again with the
+	// next write of anybody, by policy; false means that all are as the user
+	// wrote them.
 	Split bool
 	// Weight is the highest weight of the canary in any rule, in parts per
 	// 10,000. LowestWeight is the lowest.
@@ -89,22 +90,26 @@ type Provider interface {
 	// Name of the provider.
 	Name() v1alpha1.TrafficProvider
 	// Observe reads the routes; live asks the API server rather than a cache.
-	// A route that is missing gives a *NotFoundError.
+	// A route that is missing gives a *NotFoundError, one that cannot carry the
+	// split an *UnsupportedError; of several, all are joined. The observation
+	// then still says what was found in the routes that are there.
 	Observe(ctx context.Context, target Target, live bool) (Observation, error)
 	// Lower makes the canary's weight at most weight in every rule, and stamps.
+	// What is wrong with one route keeps no other from being lowered.
 	Lower(ctx context.Context, target Target, weight int32, stamp int64) error
 	// Raise makes the canary's weight exactly weight in every rule, lowering
 	// first where several differ, and stamps.
 	Raise(ctx context.Context, target Target, weight int32, stamp int64) error
-	// Restore gives every rule back as the user wrote it, and removes stamps.
+	// Restore gives every rule back as the user wrote it, and removes stamps. A
+	// route that is missing needs nothing.
 	Restore(ctx context.Context, target Target, stamp int64) error
 }
 
-// ErrFenced: the object carries a newer stamp than the caller's. A newer
+// ErrFenced says that the object carries a newer stamp than the caller's. A newer
 // decision was made; the caller must read anew.
 var ErrFenced = errors.New("object carries a newer stamp")
 
-// NotFoundError: a route does not exist.
+// NotFoundError says that a route does not exist.
 type NotFoundError struct{ Kind, Name string }
 
 // Error names the route and the remedy.
@@ -112,7 +117,7 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("%s %q does not exist in this namespace: create it, or correct spec.traffic.routeRefs", e.Kind, e.Name)
 }
 
-// UnsupportedError: a route cannot carry the split.
+// UnsupportedError says that a route cannot carry the split.
 type UnsupportedError struct {
 	// Object as Kind/name, Field as a path in it, Problem and Remedy in words.
 	Object, Field, Problem, Remedy string

@@ -159,8 +159,8 @@ func testTakesBackUnderGitOps(t *testing.T, f *fixture) {
 // testNoDrift: with the policy, a tool that compares what it would write with
 // what is there finds no difference, whatever rules and weights the user has.
 func testNoDrift(t *testing.T, f *fixture) {
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 0))
+	seed := rand.Uint64()                    //nolint:gosec // Nothing secret.
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // It must repeat by its seed.
 	for n := range 40 {
 		rules := shopRules()
 		if n > 0 && f.Capabilities.MixedRules {

@@ -112,7 +112,7 @@ func (r *route) parentKey(p gatewayv1.ParentReference) parentKey {
 		k.section = string(*p.SectionName)
 	}
 	if p.Port != nil {
-		k.port = int32(*p.Port)
+		k.port = *p.Port
 	}
 	return k
 }

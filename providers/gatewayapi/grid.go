@@ -11,8 +11,8 @@ const (
 	maxWeight = 1_000_000
 	// minShare, in parts per 10,000, is the finest share that every entry must be
 	// able to give, and minParts the number of parts that this takes.
-	minShare int32 = 10
-	minParts       = 1000
+	minShare = int32(10)
+	minParts = int64(1000)
 	// full is the whole, in parts per 10,000.
 	full = int64(v1alpha1.FullWeight)
 )

@@ -61,15 +61,21 @@ func Objects() []client.Object {
 // are seen and copied.
 func object(kind string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: kind})
+	u.SetGroupVersionKind(gatewayKind(kind))
 	return u
+}
+
+// gatewayKind is a kind of Gateway API in the version that is used here.
+func gatewayKind(kind string) schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: kind}
 }
 
 // Name of the provider.
 func (p *Provider) Name() v1alpha1.TrafficProvider { return v1alpha1.ProviderGatewayAPI }
 
 // Observe reads the routes. With a *NotFoundError or an *UnsupportedError the
-// observation still says what was found in the routes that are there.
+// observation still says what was found in the routes that are there. Policies
+// on the Services are looked at live only: nothing is raised on less.
 func (p *Provider) Observe(ctx context.Context, target providers.Target, live bool) (providers.Observation, error) {
 	reader := client.Reader(p.cached)
 	if live {
@@ -85,6 +91,13 @@ func (p *Provider) Observe(ctx context.Context, target providers.Target, live bo
 		} else {
 			s.missing(err)
 		}
+		if err != nil && !isAbout(err) {
+			return providers.Observation{}, err
+		}
+		problems = append(problems, err)
+	}
+	if live {
+		err := p.attached(ctx, target)
 		if err != nil && !isAbout(err) {
 			return providers.Observation{}, err
 		}
@@ -125,6 +138,7 @@ func (p *Provider) Raise(ctx context.Context, target providers.Target, weight in
 		}
 		problems = append(problems, err)
 	}
+	problems = append(problems, p.attached(ctx, target))
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}

@@ -11,11 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gomodules.xyz/jsonpatch/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
@@ -385,7 +388,7 @@ func TestPatchIsFieldsOnly(t *testing.T) {
 	patches, _ := run(t, shop(t), cart, raising(500, 1))
 	for _, ops := range patches {
 		for _, op := range ops {
-			if strings.Count(op.Path, "/") < 3 && strings.HasPrefix(op.Path, "/spec") {
+			if strings.HasPrefix(op.Path, "/spec") && strings.Count(op.Path, "/") < 4 {
 				t.Errorf("%s replaces more than an entry", text(t, op))
 			}
 		}
@@ -399,4 +402,102 @@ func text(t *testing.T, op jsonpatch.Operation) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestAttachedPolicy: a policy on the user's Service that the canary's would be
+// without is refused, naming it.
+func TestAttachedPolicy(t *testing.T) {
+	policy := func(services ...string) *unstructured.Unstructured {
+		u := object(tlsPolicy)
+		u.SetNamespace("shop")
+		u.SetName("tls")
+		var refs []any
+		for _, s := range services {
+			refs = append(refs, map[string]any{"group": "", "kind": "Service", "name": s})
+		}
+		u.Object["spec"] = map[string]any{"targetRefs": refs}
+		return u
+	}
+	target := ledger()
+	target.Routes = target.Routes[:1]
+	cases := map[string]struct {
+		reason   string
+		services []string
+		want     string
+	}{
+		"Other":  {"a policy on another Service is no matter", []string{"web"}, ""},
+		"Both":   {"a policy on both Services applies to the canary, too", []string{"ledger", "ledger-canary"}, ""},
+		"Stable": {"a policy on the user's Service alone would be lost", []string{"ledger"}, `BackendTLSPolicy/tls: spec.targetRefs: is for Service "ledger" and not for the canary's: name Service "ledger-canary" there, too`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), policy(tc.services...))
+			p := New(c, c)
+			_, err := p.Observe(t.Context(), target, true)
+			for call, err := range map[string]error{"Observe": err, "Raise": p.Raise(t.Context(), target, 500, 1)} {
+				if (err == nil) != (tc.want == "") || err != nil && err.Error() != tc.want {
+					t.Errorf("\n%s\n%s: error is %v, want %q", tc.reason, call, err, tc.want)
+				}
+			}
+		})
+	}
+}
+
+// TestErrors: what the API server answers becomes what the contract says.
+func TestErrors(t *testing.T) {
+	target := ledger()
+	target.Routes = target.Routes[:1]
+	unknown := ledger()
+	unknown.Routes = []v1alpha1.RouteReference{{Kind: "TLSRoute", Name: "ledger"}}
+	broken := errors.New("no route to host")
+	cases := map[string]struct {
+		reason string
+		target providers.Target
+		get    error
+		patch  error
+		is     func(error) bool
+	}{
+		"NoKind": {
+			reason: "a cluster without the CRDs is told apart from a missing route",
+			target: target, get: &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: gatewayv1.GroupName, Kind: "HTTPRoute"}},
+			is: func(err error) bool { var u *providers.UnsupportedError; return errors.As(err, &u) },
+		},
+		"UnknownKind": {
+			reason: "a kind that the provider does not split is refused",
+			target: unknown,
+			is:     func(err error) bool { var u *providers.UnsupportedError; return errors.As(err, &u) },
+		},
+		"Unreachable": {
+			reason: "an API server that cannot be asked says nothing of the route",
+			target: target, get: broken,
+			is: func(err error) bool { return errors.Is(err, broken) && !isAbout(err) },
+		},
+		"Invalid": {
+			reason: "a write that the API server finds invalid is no conflict, and is not repeated",
+			target: target, patch: apierrors.NewInvalid(schema.GroupKind{Kind: "HTTPRoute"}, "ledger-http", nil),
+			is: func(err error) bool { return apierrors.IsInvalid(err) },
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"))
+			faulty := interceptor.NewClient(c.WithWatch, interceptor.Funcs{
+				Get: func(ctx context.Context, inner client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					if tc.get != nil {
+						return tc.get
+					}
+					return inner.Get(ctx, key, o, opts...)
+				},
+				Patch: func(ctx context.Context, inner client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+					if tc.patch != nil {
+						return tc.patch
+					}
+					return inner.Patch(ctx, o, p, opts...)
+				},
+			})
+			if err := New(faulty, faulty).Raise(t.Context(), tc.target, 500, 1); !tc.is(err) {
+				t.Errorf("\n%s\nerror is %v", tc.reason, err)
+			}
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -54,10 +55,15 @@ func (dialect) Manifest(r conformance.Route) *unstructured.Unstructured {
 			"rules":      rules,
 		},
 	}}
-	u.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind(r.Kind))
+	u.SetGroupVersionKind(gatewayKind(r.Kind))
 	u.SetNamespace(r.Namespace)
 	u.SetName(r.Name)
 	return u
+}
+
+// gatewayKind is a kind of Gateway API.
+func gatewayKind(kind string) schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: "v1", Kind: kind}
 }
 
 // header is a filter that sets one.

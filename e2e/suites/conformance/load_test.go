@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
@@ -137,7 +136,7 @@ func ready(ctx context.Context, c client.Client, d *appsv1.Deployment) error {
 func manifestOf(t *testing.T, shop *stage.Shop) *unstructured.Unstructured {
 	t.Helper()
 	live := &unstructured.Unstructured{}
-	live.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	live.SetGroupVersionKind(gatewayKind("HTTPRoute"))
 	if err := shop.Admin.Get(t.Context(), client.ObjectKey{Namespace: shop.Namespace, Name: stage.Name}, live); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,71 @@
+package gatewayapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/weir-dev/weir/providers"
+)
+
+// tlsPolicy is the kind that tells gateways to speak TLS to a Service.
+const tlsPolicy = "BackendTLSPolicy"
+
+// attached finds a policy that applies to a user's Service and not to its twin:
+// the gateway would speak plain text to a canary that expects TLS. Clusters
+// without the kind have no such policy; without the right to list it, none is
+// known.
+func (p *Provider) attached(ctx context.Context, target providers.Target) error {
+	if len(target.Pairs) == 0 {
+		return nil
+	}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(gatewayKind(tlsPolicy + "List"))
+	err := p.live.List(ctx, list, client.InNamespace(target.Namespace))
+	switch {
+	case meta.IsNoMatchError(err), apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot list policies of kind %s: %w", tlsPolicy, err)
+	}
+	for _, item := range list.Items {
+		if err := covers(item, target.Pairs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// covers is an error when the policy is for a stable Service alone.
+func covers(item unstructured.Unstructured, pairs []providers.Pair) error {
+	var policy struct {
+		Spec struct {
+			TargetRefs []gatewayv1.LocalPolicyTargetReference `json:"targetRefs"`
+		} `json:"spec"`
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &policy); err != nil {
+		return fmt.Errorf("cannot read %s %q: %w", tlsPolicy, item.GetName(), err)
+	}
+	targets := func(service string) bool {
+		return slices.ContainsFunc(policy.Spec.TargetRefs, func(ref gatewayv1.LocalPolicyTargetReference) bool {
+			return ref.Group == "" && ref.Kind == "Service" && string(ref.Name) == service
+		})
+	}
+	for _, pair := range pairs {
+		if targets(pair.Stable) && !targets(pair.Canary) {
+			return &providers.UnsupportedError{
+				Object: tlsPolicy + "/" + item.GetName(), Field: "spec.targetRefs",
+				Problem: fmt.Sprintf("is for Service %q and not for the canary's", pair.Stable),
+				Remedy:  fmt.Sprintf("name Service %q there, too", pair.Canary),
+			}
+		}
+	}
+	return nil
+}
