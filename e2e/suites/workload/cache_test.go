@@ -19,8 +19,10 @@ import (
 func TestCache(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sandbox, 2)
+	config, err := w.Config(harness.Weir)
+	must(t, err)
 	deployments, sets := kind("Deployment"), kind("ReplicaSet")
-	informers, err := cache.New(w.config(t, harness.Weir), cache.Options{
+	informers, err := cache.New(config, cache.Options{
 		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
 			deployments: {Transform: workload.StripForCache},

@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -129,24 +128,11 @@ func (w *world) newWorkload() *workload.Client { return workload.New(w.weir, w.w
 // watchClient is a user's client.
 func (w *world) watchClient(t *testing.T, u harness.User) client.WithWatch {
 	t.Helper()
-	c, err := client.NewWithWatch(w.config(t, u), client.Options{Scheme: scheme})
-	must(t, err)
-	return c
-}
-
-// config is a user's configuration. Weir's is that of an admin who impersonates
-// it, so that the policies and the rights of the chart apply.
-func (w *world) config(t *testing.T, u harness.User) *rest.Config {
-	t.Helper()
-	if u == harness.Weir {
-		config, err := w.Config(harness.Admin)
-		must(t, err)
-		config.Impersonate = rest.ImpersonationConfig{UserName: chart.ControllerUsername}
-		return config
-	}
 	config, err := w.Config(u)
 	must(t, err)
-	return config
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	must(t, err)
+	return c
 }
 
 // newDeployment is version of Deployment web, on nodes that only pretend.

@@ -86,7 +86,7 @@ func nextOfHandOver(facts workload.Facts, revision string) (effect decide.Effect
 	case canary.Owner == decide.OwnerWeir && canary.Size != facts.Target.Replicas:
 		grows := canary.Size < facts.Target.Replicas
 		return decide.Effect{Kind: decide.EffectScaleCanary, Name: canary.Name, Size: facts.Target.Replicas, Raise: grows}, false, false
-	case canary.Owner == decide.OwnerWeir && !(facts.Target.Vetoed && !facts.Target.Paused):
+	case canary.Owner == decide.OwnerWeir && (!facts.Target.Vetoed || facts.Target.Paused):
 		return decide.Effect{Kind: decide.EffectBeginHandOver, Revision: revision, Raise: true}, false, false
 	case canary.Owner == decide.OwnerWeir:
 		return decide.Effect{Kind: decide.EffectAdopt, Name: canary.Name, Revision: revision, Raise: true}, false, false
