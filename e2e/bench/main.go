@@ -137,7 +137,7 @@ func measureReleases(ctx context.Context, world *stage.World, f *Figures) error 
 	if _, err := audit.next(fl.namespace); err != nil {
 		return err
 	}
-	cpuBefore, err := controller.cpu()
+	cpuBefore, err := controller.cpu(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,16 +150,16 @@ func measureReleases(ctx context.Context, world *stage.World, f *Figures) error 
 	}
 	f.ReleasesSeconds = time.Since(began).Seconds()
 	f.WallRatioToDeployments = f.ReleasesSeconds / f.DeploymentsSeconds
-	return f.readController(controller, cpuBefore, &audit, fl)
+	return f.readController(ctx, controller, cpuBefore, &audit, fl)
 }
 
 // readController reads what the releases cost the controller.
-func (f *Figures) readController(controller process, cpuBefore time.Duration, audit *auditReader, fl *fleet) error {
-	cpu, err := controller.cpu()
+func (f *Figures) readController(ctx context.Context, controller process, cpuBefore time.Duration, audit *auditReader, fl *fleet) error {
+	cpu, err := controller.cpu(ctx)
 	if err != nil {
 		return err
 	}
-	if f.PeakMemory, err = controller.memory("VmHWM"); err != nil {
+	if f.PeakMemory, err = controller.memory(ctx, "VmHWM"); err != nil {
 		return err
 	}
 	w, err := audit.next(fl.namespace)
@@ -229,14 +229,14 @@ func measureIdle(ctx context.Context, world *stage.World, f *Figures) error {
 	if _, err := audit.next(fl.namespace); err != nil {
 		return err
 	}
-	before, err := controller.cpu()
+	before, err := controller.cpu(ctx)
 	if err != nil {
 		return err
 	}
 	if err := pause(ctx, time.Minute); err != nil {
 		return err
 	}
-	after, err := controller.cpu()
+	after, err := controller.cpu(ctx)
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func measureIdle(ctx context.Context, world *stage.World, f *Figures) error {
 		return err
 	}
 	f.IdleWrites, f.IdleCPU = w.total()+w.refused, (after - before).Seconds()
-	f.IdleMemory, err = controller.memory("VmRSS")
+	f.IdleMemory, err = controller.memory(ctx, "VmRSS")
 	return err
 }
 

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +16,12 @@ import (
 // for programs.
 const clockTick = 10 * time.Millisecond
 
-// process is a supervised process of a sandbox.
-type process struct{ pid int }
+// process is a supervised process of a sandbox. Its PID is the one inside, so
+// its state is read inside.
+type process struct {
+	sandbox *harness.Sandbox
+	pid     int
+}
 
 // findProcess asks the sandbox for the process of a name.
 func findProcess(ctx context.Context, s *harness.Sandbox, name string) (process, error) {
@@ -34,15 +35,15 @@ func findProcess(ctx context.Context, s *harness.Sandbox, name string) (process,
 	}
 	for _, p := range all {
 		if p.Name == name && p.PID > 0 {
-			return process{pid: p.PID}, nil
+			return process{sandbox: s, pid: p.PID}, nil
 		}
 	}
 	return process{}, fmt.Errorf("no process %q runs in the sandbox", name)
 }
 
 // cpu is the time that the process has used so far.
-func (p process) cpu() (time.Duration, error) {
-	text, err := p.read("stat")
+func (p process) cpu(ctx context.Context) (time.Duration, error) {
+	text, err := p.read(ctx, "stat")
 	if err != nil {
 		return 0, err
 	}
@@ -62,8 +63,8 @@ func (p process) cpu() (time.Duration, error) {
 
 // memory is a field of the process's status, such as VmHWM (its largest resident
 // size) or VmRSS (the present one), in megabytes.
-func (p process) memory(field string) (float64, error) {
-	text, err := p.read("status")
+func (p process) memory(ctx context.Context, field string) (float64, error) {
+	text, err := p.read(ctx, "status")
 	if err != nil {
 		return 0, err
 	}
@@ -79,10 +80,10 @@ func (p process) memory(field string) (float64, error) {
 	return 0, fmt.Errorf("process %d has no %s", p.pid, field)
 }
 
-func (p process) read(file string) (string, error) {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), file))
+func (p process) read(ctx context.Context, file string) (string, error) {
+	text, err := p.sandbox.Run(ctx, "exec", "--", "cat", "/proc/"+strconv.Itoa(p.pid)+"/"+file)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the state of process %d: %w", p.pid, err)
 	}
-	return string(bytes.TrimSpace(text)), nil
+	return strings.TrimSpace(text), nil
 }

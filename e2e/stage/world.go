@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -21,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -79,6 +81,8 @@ func Scheme() *runtime.Scheme {
 
 // NewWorld installs the chart into a sandbox and starts the controller there.
 func NewWorld(ctx context.Context, s *harness.Sandbox, opts Options) (*World, error) {
+	// What the libraries log is no part of what is shown or measured.
+	log.SetLogger(logr.Discard())
 	w := &World{Sandbox: s, dir: filepath.Join(s.Dir, "loads")}
 	if err := os.MkdirAll(w.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("cannot make a folder for logs: %w", err)

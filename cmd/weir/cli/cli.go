@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -100,6 +102,8 @@ func (s *session) connect() (client.WithWatch, string, error) {
 		return nil, "", fmt.Errorf("cannot read the kubeconfig: %w", err)
 	}
 	config.UserAgent = "weir-cli/" + version
+	// What the libraries log is not what the caller asked for.
+	log.SetLogger(logr.Discard())
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot tell the namespace: %w", err)
