@@ -81,14 +81,19 @@ func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) err
 		}
 		return c.Confirm(ctx, pass)
 	}
-	err := perform(c, ctx, pass, effect)
-	if apierrors.IsNotFound(err) {
-		err = fmt.Errorf("%w: %w", ErrPrecondition, err)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot perform %s: %w", effect.Kind, err)
+	if err := perform(c, ctx, pass, effect); err != nil {
+		return fmt.Errorf("cannot perform %s: %w", effect.Kind, missing(err))
 	}
 	return nil
+}
+
+// missing makes an ErrPrecondition of an error about an object that is not
+// there.
+func missing(err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%w: %w", ErrPrecondition, err)
+	}
+	return err
 }
 
 // Confirm makes sure that nobody has recorded anything, or edited the Rollout,
@@ -96,7 +101,7 @@ func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) err
 func (c *Client) Confirm(ctx context.Context, pass Pass) error {
 	now := &v1alpha1.Rollout{}
 	if err := c.live.Get(ctx, client.ObjectKeyFromObject(pass.Rollout), now); err != nil {
-		return fmt.Errorf("cannot read Rollout %q: %w", pass.Rollout.Name, err)
+		return fmt.Errorf("cannot read Rollout %q: %w", pass.Rollout.Name, missing(err))
 	}
 	if now.UID != pass.Rollout.UID || now.ResourceVersion != pass.Rollout.ResourceVersion {
 		return unmet("Rollout %q changed since its record", now.Name)
@@ -113,7 +118,7 @@ func (c *Client) ConfirmRaise(ctx context.Context, pass Pass) error {
 	canary := pass.Rollout.Status.Canary.Revision
 	target, err := c.target(ctx, pass)
 	if err != nil {
-		return err
+		return missing(err)
 	}
 	digest, err := c.digest(ctx, deploymentKind, target)
 	if err != nil {

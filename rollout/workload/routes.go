@@ -15,7 +15,7 @@ import (
 // ready does not count: a version may be released because stable is broken.
 func (c *Client) CheckExposure(ctx context.Context, pass Pass, effect decide.Effect) error {
 	if err := c.checkPinned(ctx, pass); err != nil {
-		return err
+		return missing(err)
 	}
 	facts, err := c.Observe(ctx, pass.Rollout, pass.Services, true)
 	if err != nil {

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -138,7 +139,7 @@ func (c *Client) copyTemplate(ctx context.Context, pass Pass, target *appsv1.Dep
 func (c *Client) target(ctx context.Context, pass Pass) (*appsv1.Deployment, error) {
 	target := &appsv1.Deployment{}
 	if err := c.live.Get(ctx, key(pass.Rollout, pass.Rollout.Spec.WorkloadRef.Name), target); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read Deployment %q: %w", pass.Rollout.Spec.WorkloadRef.Name, err)
 	}
 	return target, nil
 }
