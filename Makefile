@@ -1,10 +1,11 @@
 # Weir: `make demo` shows a release, `make test` proves it, `make help` lists the rest.
 # What is built for tests goes to $(BIN), outside the checkout, so that clones share it.
+# Builds have the flags of the tests, so that both share what is compiled.
 SHELL    := /bin/bash
 CACHE    ?= $(or $(WEIR_CACHE),$(HOME)/.cache/weir)
 BIN      := $(CACHE)/bin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  := -s -w -X github.com/weir-dev/weir/cmd/weir/cli.version=$(VERSION)
+LDFLAGS  := -X github.com/weir-dev/weir/cmd/weir/cli.version=$(VERSION)
 LINT     := $(BIN)/golangci-lint-$(LINT_VERSION)
 LINT_VERSION := v2.15.0
 # Schedules that the simulation of the decision core runs in `make sim`.
@@ -22,7 +23,7 @@ help: ## Show this list
 
 .PHONY: build
 build: ## Build weir (also as kubectl-weir) into the cache
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/weir ./cmd/weir
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/weir ./cmd/weir
 	ln -sf weir $(BIN)/kubectl-weir
 
 .PHONY: sandbox
@@ -49,6 +50,7 @@ sim: ## Run SCHEDULES simulated schedules of the decision core, all invariants c
 
 .PHONY: e2e
 e2e: sandbox build ## Run the end-to-end suites on the sandbox
+	$(MAKE) -C e2e/sandbox BIN=$(BIN) test
 	cd e2e && go test -count=1 -p 1 -parallel 4 -timeout 60m ./...
 	cd e2e && WEIR_E2E_HOLD=Paused go test -count=1 -parallel 4 -timeout 20m -run '$(PAUSED_TESTS)' ./suites/release
 

@@ -201,27 +201,36 @@ func (p *pass) assess() conditions {
 	return moving
 }
 
-// assessIdle derives the conditions between releases.
+// assessIdle derives the conditions between releases. Stable is said only at
+// rest: whoever waits for it may then rely on the hold, and finds nothing of the
+// last release left.
 func (p *pass) assessIdle(moving conditions) conditions {
+	moving.reason = v1alpha1.ReasonReleasing
 	switch p.waiting.Reason {
-	case WaitFirst, WaitHoldBypassed:
-		moving.reason, moving.message = v1alpha1.ReasonReleasing, "Waiting for "+p.waiting.Message
-		if p.waiting.Reason == WaitHoldBypassed {
-			moving.message = "The hold was bypassed: " + p.waiting.Message
-		}
+	case WaitFirst:
+		moving.message = "Waiting for " + p.waiting.Message
+		return moving
+	case WaitHoldBypassed:
+		moving.message = "The hold was bypassed: " + p.waiting.Message
 		return moving
 	case WaitPaused:
 		moving.reason, moving.message = v1alpha1.ReasonPaused, "A new template waits: spec.paused is true"
 		return moving
-	}
-	if t := &p.in.Target; t.Revision != p.st.Stable.Revision {
-		moving.reason, moving.message = v1alpha1.ReasonReleasing, "A new template is about to be released"
+	case WaitNothing:
+		if p.in.Target.Label == p.in.Rollout.Name {
+			return conditions{
+				ready: metav1.ConditionTrue, reconciling: metav1.ConditionFalse, stalled: metav1.ConditionFalse,
+				reason: v1alpha1.ReasonStable, message: "Revision " + p.st.Stable.Revision + " is stable",
+			}
+		}
+		moving.message = "The workload is being labelled, so that its new templates are held"
 		return moving
 	}
-	return conditions{
-		ready: metav1.ConditionTrue, reconciling: metav1.ConditionFalse, stalled: metav1.ConditionFalse,
-		reason: v1alpha1.ReasonStable, message: "Revision " + p.st.Stable.Revision + " is stable",
+	if p.st.Release.Cause != "" {
+		moving.reason = v1alpha1.ReasonRollingBack
 	}
+	moving.message = "Waiting for " + p.waiting.Message
+	return moving
 }
 
 // movingReason is the state of a release under way, as people read it.
