@@ -16,11 +16,14 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -51,6 +54,10 @@ const (
 	// Back-off of passes that failed. The longest is what a Rollout waits for at
 	// most when the API server is back.
 	minBackoff, maxBackoff = 50 * time.Millisecond, 15 * time.Second
+	// Pauses before the controller starts over, and how long it must have run for
+	// the next one to be short again.
+	minRestart, maxRestart = 500 * time.Millisecond, 5 * time.Second
+	settledAfter           = time.Minute
 	// routeKindPace is how often is looked for kinds of routes that the cluster
 	// did not know at the start.
 	routeKindPace = 30 * time.Second
@@ -59,6 +66,12 @@ const (
 )
 
 // Run runs the controller until the context ends.
+//
+// A controller that has lost its lease, or cannot reach the API server, starts
+// over in the same process. To exit instead would leave the time of its return
+// to the back-off of whoever restarts it, which is long after a long outage.
+// What is left of its former life is cancelled; and were it not, its writes are
+// fenced by the term of the new one.
 func Run(ctx context.Context, options Options) error {
 	logger := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: options.LogLevel}))
 	log.SetLogger(logger)
@@ -69,11 +82,50 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	mgr, unlabelled, err := newManager(ctx, config, options)
+	counts, err := telemetry.New(ctrlmetrics.Registry, time.Now)
+	if err != nil {
+		return fmt.Errorf("cannot register metrics: %w", err)
+	}
+	process, pause := identity(), minRestart
+	for life := 1; ; life++ {
+		began := time.Now()
+		err := live(ctx, config, counts, process, life, options)
+		if ctx.Err() != nil {
+			return err
+		}
+		if time.Since(began) > settledAfter {
+			pause = minRestart
+		}
+		logger.Error(err, "The controller stopped and starts over", "after", pause.String())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, maxRestart)
+	}
+}
+
+// identity of this process. The holder of the lease has it through all its
+// lives, so that a life does not wait for the lease of the one before to run out.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = name
+	}
+	return host + "_" + uuid.NewString()
+}
+
+// live is one life of the controller: from its caches to the loss of its lease
+// or the end of the context. Each life is a term of its own.
+func live(ctx context.Context, config *rest.Config, counts *telemetry.Telemetry, process string, life int, options Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	mgr, unlabelled, err := newManager(ctx, config, process, options)
 	if err != nil {
 		return err
 	}
-	if err := setUp(ctx, mgr, unlabelled, options); err != nil {
+	if err := setUp(ctx, mgr, unlabelled, counts, fmt.Sprintf("%s.%d", process, life), options); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -108,27 +160,33 @@ func newScheme() (*runtime.Scheme, error) {
 
 // newManager makes the manager, and beside its cache the one of the Deployments
 // without the label: one cache has one selector for each kind.
-func newManager(ctx context.Context, config *rest.Config, options Options) (manager.Manager, cache.Cache, error) {
+func newManager(ctx context.Context, config *rest.Config, process string, options Options) (manager.Manager, cache.Cache, error) {
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, nil, err
 	}
 	renew, retry := options.LeaseDuration*2/3, options.LeaseDuration/7
+	lease, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, options.Namespace, name,
+		resourcelock.ResourceLockConfig{Identity: process}, rest.AddUserAgent(config, "leader-election"), renew)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make the lease: %w", err)
+	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Logger:                        log.FromContext(ctx),
-		Cache:                         cacheOptions(options.Namespaces),
-		Client:                        client.Options{Cache: &client.CacheOptions{Unstructured: true}},
-		LeaderElection:                options.LeaderElection,
-		LeaderElectionID:              name,
-		LeaderElectionNamespace:       options.Namespace,
-		LeaderElectionReleaseOnCancel: true, // The process ends right after.
-		LeaseDuration:                 &options.LeaseDuration,
-		RenewDeadline:                 &renew,
-		RetryPeriod:                   &retry,
-		Metrics:                       metricsserver.Options{BindAddress: options.MetricsAddress},
-		HealthProbeBindAddress:        options.HealthAddress,
-		BaseContext:                   func() context.Context { return ctx },
+		Scheme:                              scheme,
+		Logger:                              log.FromContext(ctx),
+		Cache:                               cacheOptions(options.Namespaces),
+		Client:                              client.Options{Cache: &client.CacheOptions{Unstructured: true}},
+		LeaderElection:                      options.LeaderElection,
+		LeaderElectionResourceLockInterface: lease,
+		LeaderElectionReleaseOnCancel:       true, // The process ends right after.
+		LeaseDuration:                       &options.LeaseDuration,
+		RenewDeadline:                       &renew,
+		RetryPeriod:                         &retry,
+		Metrics:                             metricsserver.Options{BindAddress: options.MetricsAddress},
+		HealthProbeBindAddress:              options.HealthAddress,
+		BaseContext:                         func() context.Context { return ctx },
+		// The names are taken by the controller's former life, if it had one.
+		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make the manager: %w", err)
@@ -143,14 +201,10 @@ func newManager(ctx context.Context, config *rest.Config, options Options) (mana
 }
 
 // setUp adds everything that runs to the manager.
-func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, options Options) error {
+func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, counts *telemetry.Telemetry, term string, options Options) error {
 	hold, err := holdMode(ctx, mgr.GetAPIReader(), options.Hold)
 	if err != nil {
 		return err
-	}
-	counts, err := telemetry.New(ctrlmetrics.Registry, time.Now)
-	if err != nil {
-		return fmt.Errorf("cannot register metrics: %w", err)
 	}
 	indexes := mgr.GetFieldIndexer()
 	if err := errors.Join(
@@ -181,10 +235,10 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, opt
 		Events:    mgr.GetEventRecorder(name),
 		Telemetry: counts,
 		Hold:      hold,
-		Term:      term(),
+		Term:      term,
 		Now:       time.Now,
 	}
-	log.FromContext(ctx).Info("Starting", "hold", hold, "term", reconciler.Term, "namespaces", options.Namespaces)
+	log.FromContext(ctx).Info("Starting", "hold", hold, "term", term, "namespaces", options.Namespaces)
 	if err := addRollouts(ctx, mgr, unlabelled, call, reconciler, options); err != nil {
 		return err
 	}
@@ -195,25 +249,14 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, opt
 	)
 }
 
-// term is the identity of this process, by which what it began is told from what
-// another one did.
-func term() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = name
-	}
-	return host + "_" + uuid.NewString()
-}
-
 // addRollouts adds the controller of Rollouts.
 func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, call *trigger, reconciler reconcile.Reconciler, options Options) error {
-	warm := true
 	c, err := ctrlcontroller.New("rollout", mgr, ctrlcontroller.Options{
 		Reconciler:              reconciler,
 		MaxConcurrentReconciles: options.Concurrency,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minBackoff, maxBackoff),
 		ReconciliationTimeout:   passTimeout,
-		EnableWarmup:            &warm,
+		EnableWarmup:            ptr.To(true),
 	})
 	if err != nil {
 		return fmt.Errorf("cannot make the controller: %w", err)
