@@ -1,7 +1,6 @@
 package gatewayapi
 
 import (
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -105,8 +104,7 @@ func TestUnscale(t *testing.T) {
 
 // TestGrid checks what every split must keep, over random weights and shares.
 func TestGrid(t *testing.T) {
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := newRandom(t)
 	for range 20000 {
 		weights := make([]int64, 1+random.IntN(4))
 		for i := range weights {
@@ -118,15 +116,15 @@ func TestGrid(t *testing.T) {
 		canary := part(total, share)
 		for _, w := range weights {
 			if w*f > maxWeight {
-				t.Fatalf("seed %d: weights %v at %d: %d is more than Gateway API admits", seed, weights, share, w*f)
+				t.Fatalf("weights %v at %d: %d is more than Gateway API admits", weights, share, w*f)
 			}
 		}
 		if off := canary*full - total*share; off > full/2 || off < -full/2 {
-			t.Fatalf("seed %d: weights %v at %d: %d of %d is off by more than half a part", seed, weights, share, canary, total)
+			t.Fatalf("weights %v at %d: %d of %d is off by more than half a part", weights, share, canary, total)
 		}
 		if canary > 0 {
 			if got := shareOf(canary, total, int32(share)); got != int32(share) {
-				t.Fatalf("seed %d: weights %v at %d: read back as %d", seed, weights, share, got)
+				t.Fatalf("weights %v at %d: read back as %d", weights, share, got)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,20 @@ import (
 	"github.com/weir-dev/weir/providers"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var (
+	update = flag.Bool("update", false, "write the golden files anew")
+	seed   = flag.Uint64("seed", 0, "repeat the random tests of this seed; 0: a new one")
+)
+
+// newRandom gives the numbers of a random test, and says how to repeat it.
+func newRandom(t *testing.T) *rand.Rand {
+	t.Helper()
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	t.Logf("repeat with: go test ./providers/gatewayapi -run '^%s$' -seed=%d", t.Name(), *seed)
+	return rand.New(rand.NewPCG(*seed, 0))
+}
 
 // cart and web are two Rollouts that share testdata/shop.yaml.
 var (
