@@ -60,12 +60,16 @@ func (p *pass) handOver() {
 		p.wait(WaitHandOver, "the canary to have the size of the workload")
 	case c.Pods > n:
 		p.wait(WaitHandOver, "the canary to have the size of the workload")
-	case !p.observed() && !begun:
+	case !p.observed() && !begun, n > 0 && (p.lone == nil || p.lone.Size != n):
+		// A scaling that the workload's controller has not acted on would be
+		// spread over both sets, and take the pods of the larger one.
 		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+	case !begun:
+		p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: n, Raise: true, Why: "the canary is at full size and available"})
+		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
+	case t.ActsPaused:
+		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
 	default:
-		if !begun {
-			p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: n, Raise: true, Why: "the canary is at full size and available"})
-		}
 		p.do(Effect{Kind: EffectAdopt, Name: c.Name, Revision: c.Hash, Size: n, Raise: true, Why: "the workload adopts the canary's pods"})
 		p.wait(WaitHandOver, "the workload to adopt the canary's pods")
 	}
@@ -118,8 +122,10 @@ func (p *pass) completeHandover() {
 	case t.Vetoed:
 		p.endVeto()
 	default:
-		p.unveto()
-		p.finishAdopting(p.survivor())
+		// Only when nothing of Weir's is left is the version called stable.
+		if p.clear() {
+			p.finishAdopting(p.survivor())
+		}
 	}
 }
 

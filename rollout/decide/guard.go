@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -67,15 +68,33 @@ func (p *pass) ending() ending {
 	if e := p.endingByEvidence(); e.cause != "" {
 		return e
 	}
-	if p.in.Rollout.Spec.Paused || p.obstructed() {
-		return ending{}
-	}
-	if d := p.st.Release.Deadline; d != nil && !p.in.Now.Before(d.Time) {
+	if p.overdue() {
 		return ending{cause: v1alpha1.CauseDeadlineExceeded, live: true,
 			message: fmt.Sprintf("%s was not ready within progressDeadline %s: %d of %d pods are available",
 				p.stepText(), p.progressDeadline(), p.available(), p.size())}
 	}
 	return ending{}
+}
+
+// unwatched is how late a deadline may be noticed. Later than that this
+// controller was away, and has not seen whether the release was on its way.
+const unwatched = 30 * time.Second
+
+// overdue says whether the deadline has passed and the release is not where it
+// ought to be. A deadline that nobody watched is given anew.
+func (p *pass) overdue() bool {
+	d := p.st.Release.Deadline
+	if d == nil || p.in.Now.Before(d.Time) || p.in.Rollout.Spec.Paused || p.obstructed() || len(p.in.Problems) > 0 {
+		return false
+	}
+	if p.in.Fresh && p.inForce() && p.available() >= p.size() {
+		return false
+	}
+	if p.in.Now.Sub(d.Time) > unwatched {
+		p.edit().Release.Deadline = p.deadline()
+		return false
+	}
+	return true
 }
 
 // endingByChange looks at what people did to the Rollout and the workload.
@@ -214,11 +233,11 @@ func (p *pass) lower() {
 // lowerTo records that the allowed exposure has gone down, which stops the
 // clock of the step.
 func (p *pass) lowerTo(weight int32) *v1alpha1.RolloutStatus {
-	st := p.edit()
+	p.unverify()
+	st := p.st
 	if weight > 0 {
 		st.Record.DesiredWeight = weight
 	}
-	st.Release.VerifiedAt = nil
 	st.Record.ExposureSeq = st.Record.Seq
 	st.Release.Deadline = p.deadline()
 	p.lowered = true

@@ -60,8 +60,9 @@ type Target struct {
 	Replicas int32
 	// MaxUnavailable of its rolling update, as a number of pods.
 	MaxUnavailable int32
-	// Paused is spec.paused.
-	Paused bool
+	// Paused is spec.paused. ActsPaused says that its controller still takes it for
+	// paused: its condition Progressing has the reason DeploymentPaused.
+	Paused, ActsPaused bool
 	// Vetoed says that the handover annotation is on the workload.
 	Vetoed bool
 	// Label is the value of the label weir.dev/rollout.
@@ -313,13 +314,15 @@ const (
 	// spec.paused, in one write: from now on its controller may adopt, but not
 	// make a ReplicaSet. If: the workload's template is Revision and its
 	// generation is observed; the canary's size and available pods are its
-	// replicas; no other set has that template; with routes, every user's
-	// Service is wide and every route is the user's own and accepted.
+	// replicas, and so is the size of its own active set; no other set has that
+	// template; with routes, every user's Service is wide and every route is the
+	// user's own and accepted.
 	EffectBeginHandOver EffectKind = "BeginHandOver"
 	// EffectAdopt gives the set Name the labels of the workload's selector, so
 	// that the workload adopts it. If: the workload has the annotation, is not
-	// paused, its template is Revision; size and available pods are its
-	// replicas.
+	// paused, and its controller has seen that (a paused one that adopts a set
+	// takes pods from it); its template is Revision; size and available pods of the set are
+	// its replicas, and so is the size of its own active set.
 	EffectAdopt EffectKind = "Adopt"
 	// EffectEndHandOver takes the annotation off the workload. If: no set is
 	// labelled and not yet adopted.

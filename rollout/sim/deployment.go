@@ -58,6 +58,17 @@ func (w *World) syncDeployment() {
 }
 
 func (p *dcPass) sync() {
+	if p.d.actsPaused != p.d.paused {
+		// Its condition is written first, with the resourceVersion of its cache.
+		if p.w.target.head != p.w.dc.target {
+			p.fail = true
+			return
+		}
+		p.w.target.next().actsPaused = p.d.paused
+		p.w.touched = true
+		p.w.log("deployment controller sees paused %t", p.d.paused)
+		p.w.dc.target = p.w.target.head
+	}
 	if p.d.paused || p.isScalingEvent() {
 		newSet := p.newSet(false)
 		if p.fail {

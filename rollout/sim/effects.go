@@ -199,7 +199,7 @@ func (w *World) fitsTarget(e *decide.Effect) bool {
 		return true
 	}
 	c := all.find(hashNamed(e.Revision))
-	if c == nil || w.liveRevision() != e.Revision || t.observed < t.generation || c.size != t.replicas || c.available != t.replicas {
+	if c == nil || w.liveRevision() != e.Revision || t.observed < t.generation || c.size != t.replicas || c.available != t.replicas || !w.evenSets() {
 		return false
 	}
 	for i := range all.n {
@@ -211,6 +211,17 @@ func (w *World) fitsTarget(e *decide.Effect) bool {
 		return true
 	}
 	return !w.routed() || !w.anySplit() && w.allAccepted() && w.services.live().user.pin == hash{}
+}
+
+// evenSets says whether every active set of the workload has its size.
+func (w *World) evenSets() bool {
+	t, all := w.target.live(), w.sets.live()
+	for i := range all.n {
+		if s := &all.list[i]; s.owner == decide.OwnerTarget && s.size > 0 && s.size != t.replicas {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *World) fitsService(p *process, e *decide.Effect) bool {
@@ -289,7 +300,7 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 		return s.owner == decide.OwnerTarget && t.paused && e.Size < s.size && c != nil && c.owner == decide.OwnerTarget &&
 			t.template != s.hash.template && t.template != c.hash.template
 	case decide.EffectAdopt:
-		return ours && t.vetoed && !t.paused && w.liveRevision() == e.Revision && s.size == t.replicas && s.available == t.replicas
+		return ours && t.vetoed && !t.paused && !t.actsPaused && w.liveRevision() == e.Revision && s.size == t.replicas && s.available == t.replicas && w.evenSets()
 	default: // Unveto
 		return !t.vetoed
 	}

@@ -139,8 +139,12 @@ func (w *World) trackExposure() {
 	switch {
 	case !in:
 		l.exposedSince = time.Time{}
-	case l.exposedSince.IsZero() || l.exposedWeight != want || l.exposedStep != st.Release.StepIndex:
+	case l.exposedSince.IsZero() || l.exposedWeight != want:
 		l.exposedSince, l.exposedWeight, l.exposedStep = w.now, want, st.Release.StepIndex
+	case l.exposedStep != st.Release.StepIndex:
+		// A step at the same exposure begins when it is decided, which is before it
+		// is recorded.
+		l.exposedSince, l.exposedStep = w.leader.decided, st.Release.StepIndex
 	}
 }
 

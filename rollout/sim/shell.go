@@ -292,12 +292,12 @@ func (p *process) observe(fresh bool) decide.Input {
 		Rollout: &ro.Rollout, Provider: w.provider(),
 		Approvals: *w.approvals.at(p.read[kindApprovals]),
 	}
-	names := namer{status: &ro.Status, all: all}
+	names := namer{status: &ro.Status, all: all, uid: t.uid}
 	if t.uid != 0 {
 		in.Target = decide.Target{
 			UID: types.UID(uids[t.uid%len(uids)]), Generation: t.generation, ObservedGeneration: t.observed,
 			Revision: names.revision(t.template), Replicas: t.replicas, MaxUnavailable: w.cfg.Unavailable,
-			Paused: t.paused, Vetoed: t.vetoed, Hold: w.cfg.Hold, ChangeAuthor: t.author,
+			Paused: t.paused, ActsPaused: t.actsPaused, Vetoed: t.vetoed, Hold: w.cfg.Hold, ChangeAuthor: t.author,
 		}
 		if t.labelled {
 			in.Target.Label = "web"
@@ -327,6 +327,9 @@ func (p *process) observeSet(s *set, out *decide.Set, crash *decide.Crash, names
 		Name: s.hash.name(), Revision: names.revision(s.hash.template), Hash: s.hash.String(), Owner: s.owner,
 		Size: s.size, Pods: s.pods, Available: s.available, Created: time.Unix(s.created, 0),
 		Stamp: s.stamp, Vetoed: s.vetoed, Labelled: s.labelled,
+	}
+	if s.owner == decide.OwnerTarget && s.ownerUID != names.uid {
+		out.Owner = decide.OwnerNone
 	}
 	if s.crash {
 		*crash = decide.Crash{Pod: "web-1", Container: "web", Restarts: 1, Reason: "CrashLoopBackOff"}
@@ -375,6 +378,7 @@ func pinName(h hash) string {
 type namer struct {
 	status *v1alpha1.RolloutStatus
 	all    *sets
+	uid    int
 }
 
 func (n *namer) revision(t template) string {
@@ -386,7 +390,7 @@ func (n *namer) revision(t template) string {
 		return own
 	}
 	for i := range n.all.n {
-		if s := &n.all.list[i]; s.hash.template == t && s.owner == decide.OwnerTarget && s.size > 0 {
+		if s := &n.all.list[i]; s.hash.template == t && s.owner == decide.OwnerTarget && s.ownerUID == n.uid && s.size > 0 {
 			return s.hash.String()
 		}
 	}
@@ -395,6 +399,6 @@ func (n *namer) revision(t template) string {
 
 // liveRevision is the revision of the workload's template now.
 func (w *World) liveRevision() string {
-	n := namer{status: w.status(), all: w.sets.live()}
+	n := namer{status: w.status(), all: w.sets.live(), uid: w.target.live().uid}
 	return n.revision(w.target.live().template)
 }

@@ -121,7 +121,9 @@ type target struct {
 	template             template
 	replicas             int32
 	paused, vetoed       bool
-	labelled             bool
+	// actsPaused is the condition by which the controller says what it has seen.
+	actsPaused bool
+	labelled   bool
 	// author of the newest change.
 	author string
 	// statusReplicas as the controller last wrote it.
