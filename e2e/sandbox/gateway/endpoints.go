@@ -114,7 +114,7 @@ func slicePort(slice *discoveryv1.EndpointSlice, name string) (uint16, bool) {
 			continue
 		}
 		if p.Name == nil && name == "" || p.Name != nil && *p.Name == name {
-			return uint16(*p.Port), true //nolint:gosec // the API server allows 1 to 65535
+			return uint16(*p.Port), true
 		}
 	}
 	return 0, false

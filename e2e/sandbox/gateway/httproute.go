@@ -132,6 +132,8 @@ func httpPath(field string, p *gwv1.HTTPPathMatch) (match.Path, error) {
 			return path, fmt.Errorf("%s.value %q is no regular expression: %w", field, value, err)
 		}
 		return path, nil
+	case gwv1.PathMatchPathPrefix:
+		return match.Prefix(value), nil
 	}
-	return match.Prefix(value), nil
+	return match.Path{}, fmt.Errorf("%s.type %q is not supported: use Exact, PathPrefix or RegularExpression", field, *p.Type)
 }

@@ -94,8 +94,9 @@ func allowedNamespaces(own string, allowed *gwv1.AllowedRoutes, namespaceLabels 
 		}
 	case gwv1.NamespacesFromSame:
 		return func(name string) bool { return name == own }
+	case gwv1.NamespacesFromNone:
 	}
-	return func(string) bool { return false } // None
+	return func(string) bool { return false }
 }
 
 // named reports whether the parent reference is to this listener; without a

@@ -248,7 +248,7 @@ func (l *listener) status(generation int64) listenerStatus {
 		programmed = gwv1.ListenerReasonInvalid
 	}
 	return listenerStatus{
-		name: l.name, kinds: l.kinds, attached: int32(len(l.attached)), //nolint:gosec // there are not that many routes
+		name: l.name, kinds: l.kinds, attached: int32(len(l.attached)),
 		conditions: []metav1.Condition{
 			condition(gwv1.ListenerConditionAccepted, ok, cmp.Or(l.refused, string(gwv1.ListenerReasonAccepted)), message, generation),
 			condition(gwv1.ListenerConditionProgrammed, ok, programmed, message, generation),

@@ -3,16 +3,17 @@ package load
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/weir-dev/weir/e2e/sandbox/shop"
 )
 
@@ -65,6 +66,9 @@ func serveRaw(t *testing.T, answer func(n int, conn net.Conn) (keep bool)) (stri
 	return "http://" + listener.Addr().String(), requests
 }
 
+// write writes to a connection. That it cannot is for the other end to see.
+func write(c net.Conn, text ...string) { _, _ = io.WriteString(c, strings.Join(text, "")) }
+
 func TestSendTellsHowARequestEnded(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nX-Version: v1\r\nX-Pod: p\r\nContent-Length: 10\r\n\r\n"
 	cases := map[string]struct {
@@ -74,22 +78,22 @@ func TestSendTellsHowARequestEnded(t *testing.T) {
 	}{
 		"OK": {
 			reason: "a whole answer counts with its version and pod",
-			answer: func(c net.Conn) { fmt.Fprint(c, head, "0123456789") },
+			answer: func(c net.Conn) { write(c, head, "0123456789") },
 			want:   Key{Version: "v1", Pod: "p", Code: 200},
 		},
 		"Error": {
 			reason: "an answer that is not the app's has no version",
-			answer: func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") },
+			answer: func(c net.Conn) { write(c, "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") },
 			want:   Key{Code: 503},
 		},
 		"Redirect": {
 			reason: "a redirect is an answer, and is not followed",
-			answer: func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 302 F\r\nLocation: /\r\nContent-Length: 0\r\n\r\n") },
+			answer: func(c net.Conn) { write(c, "HTTP/1.1 302 F\r\nLocation: /\r\nContent-Length: 0\r\n\r\n") },
 			want:   Key{Code: 302},
 		},
 		"Cut": {
 			reason: "an answer cut short is none, but who gave it is known",
-			answer: func(c net.Conn) { fmt.Fprint(c, head, "0123") },
+			answer: func(c net.Conn) { write(c, head, "0123") },
 			want:   Key{Version: "v1", Pod: "p", Reason: ReasonIncomplete},
 		},
 		"Closed": {
@@ -134,7 +138,7 @@ func TestSendTimeouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			over := make(chan struct{})
 			target, _ := serveRaw(t, func(_ int, c net.Conn) bool {
-				fmt.Fprint(c, tc.answer)
+				write(c, tc.answer)
 				<-over
 				return false
 			})
@@ -169,7 +173,7 @@ func TestSendDoesNotRetryOnAKeptConnection(t *testing.T) {
 	// it broken. net/http would send it again, unseen.
 	target, requests := serveRaw(t, func(n int, c net.Conn) bool {
 		if n == 1 {
-			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			write(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 		return n == 1
 	})

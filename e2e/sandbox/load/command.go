@@ -157,12 +157,14 @@ func (o *options) summarize(g *Generator, out io.Writer) error {
 	if o.json {
 		return json.NewEncoder(out).Encode(snapshot{Totals: totals, Counts: counts, At: time.Now()})
 	}
-	fmt.Fprintf(out, "%d requests sent, %d bad, %d of them without an answer; %d could not be sent\n",
+	text := fmt.Sprintf("%d requests sent, %d bad, %d of them without an answer; %d could not be sent\nVERSION\tCODE\tRESPONSES\tREASON\n",
 		totals.Sent, counts.Bad().Total(), counts.Lost().Total(), totals.Unsent)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "VERSION\tCODE\tRESPONSES\tREASON")
 	for _, c := range counts.byVersionAndCode() {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", orDash(c.Version), c.Code, c.N, orDash(c.Reason))
+		text += fmt.Sprintf("%s\t%d\t%d\t%s\n", orDash(c.Version), c.Code, c.N, orDash(c.Reason))
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(table, text); err != nil {
+		return err
 	}
 	return table.Flush()
 }

@@ -57,7 +57,7 @@ func watchEndpoints(ctx context.Context, kubeconfig, service string) (*endpoints
 	return &endpoints{slices: lister, selector: selector}, nil
 }
 
-// pick returns the address of a ready endpoint.
+// pick returns the address of a ready endpoint, at the Service's first port.
 func (e *endpoints) pick() (string, error) {
 	slices, err := e.slices.List(e.selector)
 	if err != nil {
@@ -78,5 +78,5 @@ func (e *endpoints) pick() (string, error) {
 	if len(addresses) == 0 {
 		return "", errNoEndpoints
 	}
-	return addresses[rand.IntN(len(addresses))], nil
+	return addresses[rand.IntN(len(addresses))], nil //nolint:gosec // a draw is no secret
 }

@@ -113,7 +113,7 @@ func TestFirstAndLast(t *testing.T) {
 }
 
 func TestBucketCountsAgreeWithResponses(t *testing.T) {
-	withRelease(t, func(log *Log, text []byte) {
+	withRelease(t, func(_ *Log, text []byte) {
 		// The line that people read of the bucket with the error.
 		const want = `"counts":[{"version":"v2","code":500,"n":1}]`
 		if !bytes.Contains(text, []byte(want)) {

@@ -45,7 +45,7 @@ func Command() *cobra.Command {
 			if crash := new(ExitError); errors.As(err, &crash) {
 				// A crash has no clean-up: the process is gone at once, with
 				// connections open, as a container that dies is.
-				fmt.Fprintln(cmd.ErrOrStderr(), crash.Error())
+				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), crash.Error())
 				os.Exit(crash.Code)
 			}
 			return err

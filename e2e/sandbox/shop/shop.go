@@ -72,9 +72,9 @@ func New(cfg Config) *App {
 
 // ServeHTTP answers one request.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// In HTTP/2 this header makes net/http send GOAWAY, which is the same
-	// request in that protocol.
-	if a.draining.Load() {
+	// In HTTP/2 the header would make net/http refuse the calls that are on
+	// their way on the same connection, so there connections stay open.
+	if a.draining.Load() && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
 	a.mux.ServeHTTP(w, r)
@@ -99,7 +99,7 @@ func (a *App) health(w http.ResponseWriter, _ *http.Request) {
 func (a *App) answer(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	code := http.StatusOK
-	if a.cfg.ErrorRate > 0 && rand.Float64() < a.cfg.ErrorRate {
+	if a.cfg.ErrorRate > 0 && rand.Float64() < a.cfg.ErrorRate { //nolint:gosec // a draw is no secret
 		code = http.StatusInternalServerError
 	}
 	if !wait(r, a.delay()) {
@@ -135,7 +135,7 @@ func (a *App) delay() time.Duration {
 	if a.cfg.Jitter <= 0 {
 		return a.cfg.Latency
 	}
-	return a.cfg.Latency - a.cfg.Jitter + rand.N(2*a.cfg.Jitter+1)
+	return a.cfg.Latency - a.cfg.Jitter + rand.N(2*a.cfg.Jitter+1) //nolint:gosec // a draw is no secret
 }
 
 // wait sleeps for d and reports whether the caller is still there.

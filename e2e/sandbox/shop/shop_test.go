@@ -164,7 +164,7 @@ func TestRequestGivenUpIsNotCounted(t *testing.T) {
 }
 
 // start serves cfg on a loopback port and returns its URL and how it ended.
-func start(t *testing.T, ctx context.Context, cfg Config) (string, <-chan error) {
+func start(ctx context.Context, t *testing.T, cfg Config) (string, <-chan error) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -177,7 +177,7 @@ func start(t *testing.T, ctx context.Context, cfg Config) (string, <-chan error)
 
 func TestDrainServesOnWithoutKeepAlive(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	url, ended := start(t, ctx, Config{Version: "v1", Drain: 400 * time.Millisecond})
+	url, ended := start(ctx, t, Config{Version: "v1", Drain: 400 * time.Millisecond})
 	client := &http.Client{Transport: &http.Transport{}}
 	ask := func() (closes bool) {
 		r, err := client.Get(url)
@@ -209,7 +209,7 @@ func TestDrainServesOnWithoutKeepAlive(t *testing.T) {
 func TestCrash(t *testing.T) {
 	soon, now := 50*time.Millisecond, time.Duration(0)
 	t.Run("Later", func(t *testing.T) {
-		url, ended := start(t, t.Context(), Config{CrashAfter: &soon, ExitCode: 7})
+		url, ended := start(t.Context(), t, Config{CrashAfter: &soon, ExitCode: 7})
 		if r, err := http.Get(url); err != nil || r.StatusCode != http.StatusOK {
 			t.Errorf("before the crash: %v", err)
 		}
@@ -229,7 +229,7 @@ func TestCrash(t *testing.T) {
 	})
 	t.Run("WhileDraining", func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		_, ended := start(t, ctx, Config{CrashAfter: &soon, ExitCode: 4, Drain: time.Hour})
+		_, ended := start(ctx, t, Config{CrashAfter: &soon, ExitCode: 4, Drain: time.Hour})
 		stop()
 		var crash *ExitError
 		if err := <-ended; !errors.As(err, &crash) || crash.Code != 4 {

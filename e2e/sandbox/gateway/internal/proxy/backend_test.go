@@ -110,7 +110,7 @@ func TestEndpointRemovedWhileDialed(t *testing.T) {
 			goes := newCounter(t, says("goes"))
 			stays := newCounter(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				fmt.Fprintf(w, "stays got %q", body)
+				_, _ = fmt.Fprintf(w, "stays got %q", body)
 			}))
 			f := vanishing(t, stays, goes, tc.dial)
 			code, body, _ := f.do(t, tc.method, tc.body)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
 )
 

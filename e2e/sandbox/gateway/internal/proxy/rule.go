@@ -57,7 +57,7 @@ func (r *Rule) pick() (*WeightedBackend, bool) {
 	if total <= 0 {
 		return nil, false
 	}
-	draw := rand.Int64N(total)
+	draw := rand.Int64N(total) //nolint:gosec // a draw is no secret
 	for i := range r.Backends {
 		if draw -= r.Backends[i].Weight; draw < 0 {
 			return &r.Backends[i], true
@@ -77,7 +77,7 @@ type Mirror struct {
 }
 
 // drawn decides, independently for each request, whether it is copied.
-func (m *Mirror) drawn() bool { return rand.Int64N(m.Denominator) < m.Numerator }
+func (m *Mirror) drawn() bool { return rand.Int64N(m.Denominator) < m.Numerator } //nolint:gosec // a draw is no secret
 
 // HeaderChange is a list of changes to headers, made in the order of its
 // fields. The zero value changes nothing.
