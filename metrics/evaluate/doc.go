@@ -1,9 +1,10 @@
 // Package evaluate turns the metrics of analysis templates into a verdict.
 //
-// An evaluation keeps no state. It looks at raw samples since the canary was
-// first exposed, and at the values of queries at points of a fixed grid from
-// then on, all of which it can read again: a controller that was restarted, or
-// another one, comes to the same verdict at the same time.
+// A verdict rests on no state. It looks at raw samples since the canary was first
+// exposed, and at the values of queries at points of a fixed grid from then on,
+// all of which can be read again: a controller that was restarted, or another
+// one, comes to the same verdict at the same time. What is remembered between
+// looks are sums of samples that no longer change, to save reading them again.
 //
 // # What a verdict means
 //

@@ -19,6 +19,9 @@ const (
 	settled = 5 * time.Minute
 	// portion is the longest time that is read at once.
 	portion = 2 * time.Hour
+	// longestLag is how far behind a server may be whose samples all count. Of one
+	// that lags more, those of the gap count where no counter was reset in it.
+	longestLag = 6 * time.Hour
 	// forgotten is how long a history is kept that nobody asks for.
 	forgotten = 10 * time.Minute
 )
@@ -33,7 +36,7 @@ type history struct {
 	// until is up to when the samples of pods are in windows and series.
 	until   time.Time
 	pods    map[string]bool
-	series  map[string]*tracked
+	series  map[string]tracked
 	windows judge.Windows
 }
 
@@ -41,7 +44,12 @@ type history struct {
 type tracked struct {
 	counter judge.Counter
 	pod     string
+	// gaps between its last samples. Never changed in place: copies share them.
+	gaps []time.Duration
 }
+
+// keptGaps is how many gaps between samples are kept of a counter.
+const keptGaps = 10
 
 // counted is what the counters of one version say at a look.
 type counted struct {
@@ -49,8 +57,8 @@ type counted struct {
 	// pods with samples of the total, and the time of the newest one.
 	pods   map[string]bool
 	newest time.Time
-	// recent are the samples of the total that were read last.
-	recent []metrics.Series
+	// interval between scrapes, zero when it is not known yet.
+	interval time.Duration
 	// anyBad tells whether there is a counter of bad events at all.
 	anyBad bool
 }
@@ -61,36 +69,45 @@ type question func(ctx context.Context, pods []string, from, to time.Time) (coun
 func newHistory(start time.Time, origin judge.Origin) *history {
 	return &history{
 		start: start, origin: origin, until: start.Add(-lookback),
-		pods: map[string]bool{}, series: map[string]*tracked{}, windows: judge.Windows{Start: start},
+		pods: map[string]bool{}, series: map[string]tracked{}, windows: judge.Windows{Start: start},
 	}
 }
 
-// count adds what has come since, and gives the counts up to now. After an error
-// the history is of no use any more.
+// count adds what has come since, and gives the counts up to now. An error leaves
+// what was counted until then; counters that are read again know what they have.
 func (h *history) count(ctx context.Context, ask question, pods []string, now time.Time) (counted, error) {
 	if err := h.catchUp(ctx, ask, pods); err != nil {
 		return counted{}, err
 	}
-	for now.Sub(h.until) > portion+settled {
-		if err := h.read(ctx, ask, pods, h.until, h.until.Add(portion)); err != nil {
+	from := h.until
+	for ; now.Sub(from) > portion+settled; from = from.Add(portion) {
+		if err := h.read(ctx, ask, pods, from, from.Add(portion)); err != nil {
 			return counted{}, err
 		}
-		h.until = h.until.Add(portion)
 	}
-	c, err := ask(ctx, pods, h.until, now)
+	c, err := ask(ctx, pods, from, now)
 	if err != nil {
 		return counted{}, err
 	}
-	// Where a server lags behind, only what it has can have settled.
-	border := now
-	if n := newest(c.total); n.Before(border) {
-		border = n
-	}
-	if border = border.Add(-settled); border.After(h.until) {
+	known := h.with(c)
+	if border := settledAt(known.newest, now); border.After(h.until) {
 		h.add(before(c, border))
 		h.until = border
 	}
-	return h.with(c), nil
+	return known, nil
+}
+
+// settledAt is up to when samples have settled. Of a server that lags behind,
+// only those before what it has, unless that is very long ago.
+func settledAt(newest, now time.Time) time.Time {
+	if newest.After(now) {
+		newest = now
+	}
+	border := newest.Add(-settled)
+	if latest := now.Add(-longestLag); latest.After(border) {
+		return latest
+	}
+	return border
 }
 
 // catchUp reads what pods that are new to the history had until then.
@@ -124,67 +141,74 @@ func (h *history) read(ctx context.Context, ask question, pods []string, from, t
 
 // add counts samples for good.
 func (h *history) add(c counters) {
-	h.windows = h.windows.Merge(h.increases(c, func(key, pod string) *judge.Counter {
-		t, ok := h.series[key]
-		if !ok {
-			t = &tracked{pod: pod}
-			h.series[key] = t
-		}
-		return &t.counter
-	}))
+	h.windows = h.windows.Merge(h.fold(h.series, c))
 }
 
 // with gives the counts that there are with samples which may still change.
 func (h *history) with(c counters) counted {
-	known := counted{pods: map[string]bool{}, recent: c.total}
-	for key, t := range h.series {
-		known.see(key, t.pod, t.counter)
-	}
-	known.windows = h.windows.Merge(h.increases(c, func(key, _ string) *judge.Counter {
-		var copied judge.Counter
-		if t, ok := h.series[key]; ok {
-			copied = t.counter
+	series := maps.Clone(h.series)
+	known := counted{windows: h.windows.Merge(h.fold(series, c)), pods: map[string]bool{}}
+	var gaps []time.Duration
+	for key, t := range series {
+		if strings.HasPrefix(key, badKey) {
+			known.anyBad = true
+			continue
 		}
-		return &copied
-	}))
-	for _, s := range c.total {
-		for _, sample := range s.Samples {
-			known.pods[s.Pod] = true
-			if sample.Time.After(known.newest) {
-				known.newest = sample.Time
-			}
+		last, ok := t.counter.Last()
+		if !ok {
+			continue
+		}
+		known.pods[t.pod] = true
+		gaps = append(gaps, t.gaps...)
+		if last.Time.After(known.newest) {
+			known.newest = last.Time
 		}
 	}
-	known.anyBad = known.anyBad || len(c.bad) > 0
+	known.interval = median(gaps)
 	return known
 }
 
-// see takes a counter that was read before into account.
-func (c *counted) see(key, pod string, counter judge.Counter) {
-	last, ok := counter.Last()
-	if strings.HasPrefix(key, badKey) {
-		c.anyBad = true
-		return
-	}
-	if ok {
-		c.pods[pod] = true
-		if last.Time.After(c.newest) {
-			c.newest = last.Time
-		}
-	}
-}
-
-// increases counts samples with the counters that of gives.
-func (h *history) increases(c counters, of func(key, pod string) *judge.Counter) judge.Windows {
+// fold counts samples with counters that are known, and adds those that are not.
+func (h *history) fold(known map[string]tracked, c counters) judge.Windows {
 	grown := func(prefix string, series []metrics.Series) []judge.Increase {
 		var all []judge.Increase
 		for _, s := range series {
-			counter := of(prefix+key(s.Labels), s.Pod)
-			all = append(all, counter.Increases(samples(s), h.start, h.origin)...)
+			k := prefix + key(s.Labels)
+			t := known[k]
+			t.pod = s.Pod
+			t.gaps = t.gapsWith(s.Samples)
+			all = append(all, t.counter.Increases(samples(s), h.start, h.origin)...)
+			known[k] = t
 		}
 		return all
 	}
 	return judge.Count(h.start, grown(badKey, c.bad), grown(totalKey, c.total))
+}
+
+// gapsWith are the last gaps when samples follow.
+func (t tracked) gapsWith(samples []metrics.Sample) []time.Duration {
+	last, ok := t.counter.Last()
+	gaps := slices.Clone(t.gaps)
+	for _, s := range samples {
+		gap := s.Time.Sub(last.Time)
+		if ok && gap <= 0 {
+			continue
+		}
+		if ok {
+			gaps = append(gaps, gap)
+		}
+		last.Time, ok = s.Time, true
+	}
+	return gaps[max(0, len(gaps)-keptGaps):]
+}
+
+// median of durations, zero of none.
+func median(list []time.Duration) time.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
 }
 
 // The same series may be a counter of bad and of all events.
@@ -277,9 +301,5 @@ func (r *remembered) count(ctx context.Context, ask question, start time.Time, p
 		// counted from zero since.
 		r.history = newHistory(start, judge.Zero)
 	}
-	c, err := r.history.count(ctx, ask, pods, now)
-	if err != nil {
-		r.history = nil // Half of it may be counted.
-	}
-	return c, err
+	return r.history.count(ctx, ask, pods, now)
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/weir-dev/weir/metrics"
 )
 
-// wild is a world of pods that come, restart and go, with outages.
+// wild is a world of pods that come, restart and go, some of them unnoticed at
+// first, with outages and with samples that come late.
 func wild(random *rand.Rand, length float64) world {
 	w := world{scrape: float64(5 + random.IntN(55))}
 	for i := range 1 + random.IntN(5) {
@@ -27,6 +28,13 @@ func wild(random *rand.Rand, length float64) world {
 			p.failed = func(t float64) float64 { return failed(t - life*float64(int(max(0, t)/life))) }
 		}
 		w.pods = append(w.pods, p)
+	}
+	for i := range w.pods {
+		w.pods[i].listed = random.Float64() * length
+	}
+	if random.IntN(3) == 0 {
+		from := random.Float64() * length
+		w.late = [2]float64{from, from + random.Float64()*length/2}
 	}
 	for range random.IntN(3) {
 		from := random.Float64() * length

@@ -125,7 +125,7 @@ func (l *look) judge(ctx context.Context, source metrics.Source, test ratioTest,
 	whole, step := limit.Find(canary.windows, l.request.Start), limit.Find(canary.windows, l.request.StepStart)
 	o := outcome{
 		value: whole.Verdict, step: step.Verdict, canary: fraction(step.Bad, step.Total),
-		newest: canary.newest, next: l.request.Now.Add(pace(canary.recent)),
+		newest: canary.newest, next: l.request.Now.Add(pace(canary.interval)),
 	}
 	switch step.Verdict {
 	case v1alpha1.VerdictFail:
@@ -191,7 +191,7 @@ type coverage struct {
 // coverage asks which pods the source scrapes when some have no counter: those
 // without any request have none either.
 func (l *look) coverage(ctx context.Context, source metrics.Source, canary counted, pods []string) (coverage, error) {
-	c := coverage{newest: canary.newest, maxAge: maxAge(canary.recent)}
+	c := coverage{newest: canary.newest, maxAge: maxAge(canary.interval)}
 	for _, pod := range pods {
 		if canary.pods[pod] {
 			c.seen++
@@ -225,7 +225,9 @@ func (l *look) coverage(ctx context.Context, source metrics.Source, canary count
 	if n := newest(up); n.After(c.newest) {
 		c.newest = n
 	}
-	c.maxAge = maxAge(slices.Concat(canary.recent, up))
+	if canary.interval == 0 {
+		c.maxAge = maxAge(intervalOf(up))
+	}
 	return c, nil
 }
 
@@ -288,38 +290,29 @@ func newest(series []metrics.Series) time.Time {
 	return last
 }
 
-// interval between scrapes: the median of the gaps at the end of each series.
-// Zero when there are none yet.
-func interval(series []metrics.Series) time.Duration {
-	const enough = 10 // Gaps of one series.
+// intervalOf is the usual time between the last samples of series, zero when it
+// is not known yet.
+func intervalOf(series []metrics.Series) time.Duration {
 	var gaps []time.Duration
 	for _, s := range series {
-		for i := max(1, len(s.Samples)-enough); i < len(s.Samples); i++ {
-			if gap := s.Samples[i].Time.Sub(s.Samples[i-1].Time); gap > 0 {
-				gaps = append(gaps, gap)
-			}
-		}
+		gaps = append(gaps, tracked{}.gapsWith(s.Samples)...)
 	}
-	if len(gaps) == 0 {
-		return 0
-	}
-	slices.Sort(gaps)
-	return gaps[len(gaps)/2]
+	return median(gaps)
 }
 
 // maxAge is how old the newest sample may be: a few scrapes may be missed.
-func maxAge(series []metrics.Series) time.Duration {
-	if i := interval(series); i > 0 {
-		return max(minStale, staleScrapes*i)
+func maxAge(interval time.Duration) time.Duration {
+	if interval == 0 {
+		return grace
 	}
-	return grace
+	return max(minStale, staleScrapes*interval)
 }
 
 // pace is the time until another look can say more: half of the time between two
 // scrapes, so that a scrape is looked at before the next one.
-func pace(series []metrics.Series) time.Duration {
-	if i := interval(series); i > 0 {
-		return min(max(i/2, minPace), maxPace)
+func pace(interval time.Duration) time.Duration {
+	if interval == 0 {
+		return soon
 	}
-	return soon
+	return min(max(interval/2, minPace), maxPace)
 }

@@ -26,6 +26,8 @@ type pod struct {
 	// served is how many requests it had served a number of seconds after the
 	// beginning, and failed how many of them had failed.
 	served, failed func(seconds float64) float64
+	// listed is when a request names it first, when that is after its birth.
+	listed float64
 	// unscraped pods are not known to the source; down ones answer no scrape.
 	unscraped, down bool
 }
@@ -47,6 +49,10 @@ type world struct {
 	scrape float64
 	// outages are times without scrapes, in pairs of seconds.
 	outages [][2]float64
+	// late: samples from the first time on are there only from the second on.
+	late [2]float64
+	// now is the time of the last request.
+	now float64
 	// value of the query of Conditions, by time.
 	value func(seconds float64) metrics.Value
 	// err answers everything, err with a number of queries before it.
@@ -58,8 +64,11 @@ type world struct {
 	queries []string
 }
 
-// scraped tells whether there was a scrape at a time.
+// scraped tells whether there is a sample of a time, now.
 func (w *world) scraped(p pod, t float64) bool {
+	if t >= w.late[0] && w.now < w.late[1] {
+		return false
+	}
 	for _, o := range w.outages {
 		if t >= o[0] && t < o[1] {
 			return false
@@ -166,13 +175,14 @@ func template(list ...v1alpha1.Metric) metrics.Template {
 // request is a look at the pods of the world that are called canary-*, at a
 // number of seconds after the beginning, when the canary was first exposed.
 func (w *world) request(seconds float64, templates ...metrics.Template) metrics.Request {
+	w.now = seconds
 	r := metrics.Request{
 		Namespace: "shop", Workload: "web", Release: 7, StableRevision: "a1", CanaryRevision: "w2",
 		Start: begin, StepStart: begin, Now: after(seconds), Templates: templates,
 	}
 	for _, p := range w.pods {
 		switch {
-		case p.born > seconds:
+		case p.born > seconds || p.listed > seconds:
 		case p.name[0] == 'c':
 			r.CanaryPods = append(r.CanaryPods, p.name)
 		default:

@@ -68,6 +68,34 @@ func TestGateGivesUp(t *testing.T) {
 	})
 }
 
+// TestGateTurnOfNobody: a turn that comes in the moment in which a query gives up
+// is another's.
+func TestGateTurnOfNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			g := newGate(1)
+			if err := g.enter(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				if g.enter(ctx, "b") == nil {
+					g.leave()
+				}
+			}()
+			synctest.Wait()
+			cancel()
+			g.leave()
+			<-done
+			if g.free != 1 {
+				t.Fatalf("the turn is lost: %d are free", g.free)
+			}
+		}
+	})
+}
+
 // TestGateBound: never more than its size are in, whoever gives up when, and in
 // the end it is as free as at the beginning.
 func TestGateBound(t *testing.T) {
