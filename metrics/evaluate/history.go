@@ -13,9 +13,7 @@ import (
 )
 
 const (
-	// settled is the age after which samples no longer change: they have been
-	// stored, and those of a server that lagged behind have come. Of the rest,
-	// which is read again, the interval between scrapes can be seen.
+	// settled is the age after which no more samples come.
 	settled = 5 * time.Minute
 	// portion is the longest time that is read at once.
 	portion = 2 * time.Hour
@@ -28,15 +26,16 @@ const (
 
 // history is what has been counted of a Ratio so far. It saves reading: a
 // release that lasts for days is not read from its beginning at each look. It
-// holds nothing but sums of samples that have settled, so that one who begins
-// without it, and reads them all, has the same.
+// holds nothing but sums of samples, so that one who begins without it, and reads
+// them all, has the same.
 type history struct {
 	start  time.Time
 	origin judge.Origin
-	// until is up to when the samples of pods are in windows and series.
+	// until is up to when all samples of pods have been read. Newer ones may have
+	// been, and are read again.
 	until   time.Time
 	pods    map[string]bool
-	series  map[string]tracked
+	series  map[string]*tracked
 	windows judge.Windows
 }
 
@@ -44,7 +43,7 @@ type history struct {
 type tracked struct {
 	counter judge.Counter
 	pod     string
-	// gaps between its last samples. Never changed in place: copies share them.
+	// gaps between its last samples.
 	gaps []time.Duration
 }
 
@@ -69,36 +68,50 @@ type question func(ctx context.Context, pods []string, from, to time.Time) (coun
 func newHistory(start time.Time, origin judge.Origin) *history {
 	return &history{
 		start: start, origin: origin, until: start.Add(-lookback),
-		pods: map[string]bool{}, series: map[string]tracked{}, windows: judge.Windows{Start: start},
+		pods: map[string]bool{}, series: map[string]*tracked{}, windows: judge.Windows{Start: start},
 	}
 }
 
 // count adds what has come since, and gives the counts up to now. An error leaves
-// what was counted until then; counters that are read again know what they have.
+// what was counted until then. Reading something again counts nothing twice, as
+// each counter knows its last sample.
 func (h *history) count(ctx context.Context, ask question, pods []string, now time.Time) (counted, error) {
-	if err := h.catchUp(ctx, ask, pods); err != nil {
+	unknown := slices.DeleteFunc(slices.Clone(pods), func(pod string) bool { return h.pods[pod] })
+	if err := h.read(ctx, ask, unknown, h.start.Add(-lookback), h.until); err != nil {
 		return counted{}, err
 	}
-	from := h.until
-	for ; now.Sub(from) > portion+settled; from = from.Add(portion) {
-		if err := h.read(ctx, ask, pods, from, from.Add(portion)); err != nil {
-			return counted{}, err
-		}
+	for _, pod := range unknown {
+		h.pods[pod] = true
 	}
-	c, err := ask(ctx, pods, from, now)
-	if err != nil {
+	if err := h.read(ctx, ask, pods, h.until, now); err != nil {
 		return counted{}, err
 	}
-	known := h.with(c)
-	if border := settledAt(known.newest, now); border.After(h.until) {
-		h.add(before(c, border))
+	c := h.counted()
+	if border := settledAt(c.newest, now); border.After(h.until) {
 		h.until = border
 	}
-	return known, nil
+	return c, nil
 }
 
-// settledAt is up to when samples have settled. Of a server that lags behind,
-// only those before what it has, unless that is very long ago.
+// read counts the samples of pods between two times, in portions.
+func (h *history) read(ctx context.Context, ask question, pods []string, from, to time.Time) error {
+	for len(pods) > 0 && from.Before(to) {
+		end := from.Add(portion)
+		if end.After(to) {
+			end = to
+		}
+		c, err := ask(ctx, pods, from, end)
+		if err != nil {
+			return err
+		}
+		h.add(c)
+		from = end
+	}
+	return nil
+}
+
+// settledAt is up to when all samples have come. Of a server that lags behind,
+// these are only those before what it has, unless that is very long ago.
 func settledAt(newest, now time.Time) time.Time {
 	if newest.After(now) {
 		newest = now
@@ -110,85 +123,52 @@ func settledAt(newest, now time.Time) time.Time {
 	return border
 }
 
-// catchUp reads what pods that are new to the history had until then.
-func (h *history) catchUp(ctx context.Context, ask question, pods []string) error {
-	unknown := slices.DeleteFunc(slices.Clone(pods), func(pod string) bool { return h.pods[pod] })
-	for from := h.start.Add(-lookback); len(unknown) > 0 && from.Before(h.until); {
-		to := from.Add(portion)
-		if to.After(h.until) {
-			to = h.until
-		}
-		if err := h.read(ctx, ask, unknown, from, to); err != nil {
-			return err
-		}
-		from = to
-	}
-	for _, pod := range unknown {
-		h.pods[pod] = true
-	}
-	return nil
-}
-
-// read counts a portion.
-func (h *history) read(ctx context.Context, ask question, pods []string, from, to time.Time) error {
-	c, err := ask(ctx, pods, from, to)
-	if err != nil {
-		return err
-	}
-	h.add(c)
-	return nil
-}
-
-// add counts samples for good.
+// add counts samples.
 func (h *history) add(c counters) {
-	h.windows = h.windows.Merge(h.fold(h.series, c))
+	grown := func(prefix string, series []metrics.Series) []judge.Increase {
+		var all []judge.Increase
+		for _, s := range series {
+			k := prefix + key(s.Labels)
+			t, ok := h.series[k]
+			if !ok {
+				t = &tracked{pod: s.Pod}
+				h.series[k] = t
+			}
+			t.gaps = t.gapsWith(s.Samples)
+			all = append(all, t.counter.Increases(samples(s), h.start, h.origin)...)
+		}
+		return all
+	}
+	h.windows = h.windows.Merge(judge.Count(h.start, grown(badKey, c.bad), grown(totalKey, c.total)))
 }
 
-// with gives the counts that there are with samples which may still change.
-func (h *history) with(c counters) counted {
-	series := maps.Clone(h.series)
-	known := counted{windows: h.windows.Merge(h.fold(series, c)), pods: map[string]bool{}}
+// counted is what all counters say.
+func (h *history) counted() counted {
+	c := counted{windows: h.windows, pods: map[string]bool{}}
 	var gaps []time.Duration
-	for key, t := range series {
+	for key, t := range h.series {
 		if strings.HasPrefix(key, badKey) {
-			known.anyBad = true
+			c.anyBad = true
 			continue
 		}
 		last, ok := t.counter.Last()
 		if !ok {
 			continue
 		}
-		known.pods[t.pod] = true
+		c.pods[t.pod] = true
 		gaps = append(gaps, t.gaps...)
-		if last.Time.After(known.newest) {
-			known.newest = last.Time
+		if last.Time.After(c.newest) {
+			c.newest = last.Time
 		}
 	}
-	known.interval = median(gaps)
-	return known
-}
-
-// fold counts samples with counters that are known, and adds those that are not.
-func (h *history) fold(known map[string]tracked, c counters) judge.Windows {
-	grown := func(prefix string, series []metrics.Series) []judge.Increase {
-		var all []judge.Increase
-		for _, s := range series {
-			k := prefix + key(s.Labels)
-			t := known[k]
-			t.pod = s.Pod
-			t.gaps = t.gapsWith(s.Samples)
-			all = append(all, t.counter.Increases(samples(s), h.start, h.origin)...)
-			known[k] = t
-		}
-		return all
-	}
-	return judge.Count(h.start, grown(badKey, c.bad), grown(totalKey, c.total))
+	c.interval = median(gaps)
+	return c
 }
 
 // gapsWith are the last gaps when samples follow.
-func (t tracked) gapsWith(samples []metrics.Sample) []time.Duration {
+func (t *tracked) gapsWith(samples []metrics.Sample) []time.Duration {
 	last, ok := t.counter.Last()
-	gaps := slices.Clone(t.gaps)
+	gaps := t.gaps
 	for _, s := range samples {
 		gap := s.Time.Sub(last.Time)
 		if ok && gap <= 0 {
@@ -224,21 +204,6 @@ func key(labels map[string]string) string {
 		b.WriteByte(0xff)
 	}
 	return b.String()
-}
-
-// before gives the samples up to a time.
-func before(c counters, border time.Time) counters {
-	cut := func(series []metrics.Series) []metrics.Series {
-		early := make([]metrics.Series, 0, len(series))
-		for _, s := range series {
-			s.Samples = slices.DeleteFunc(slices.Clone(s.Samples), func(sample metrics.Sample) bool { return sample.Time.After(border) })
-			if len(s.Samples) > 0 {
-				early = append(early, s)
-			}
-		}
-		return early
-	}
-	return counters{bad: cut(c.bad), total: cut(c.total)}
 }
 
 // samples in the words of the judge.

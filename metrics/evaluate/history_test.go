@@ -100,6 +100,9 @@ type reading struct {
 	*world
 	samples int
 	longest time.Duration
+	// from and to are the span of the queries, which leave no gap.
+	from, to time.Time
+	gap      bool
 }
 
 func (r *reading) Counters(ctx context.Context, selector v1alpha1.Selector, namespace string, pods []string, start, end time.Time) ([]metrics.Series, error) {
@@ -108,6 +111,11 @@ func (r *reading) Counters(ctx context.Context, selector v1alpha1.Selector, name
 		r.samples += len(s.Samples)
 	}
 	r.longest = max(r.longest, end.Sub(start))
+	r.gap = r.gap || !r.to.IsZero() && !start.Equal(r.to)
+	if r.to.IsZero() {
+		r.from = start
+	}
+	r.to = end
 	return series, err
 }
 
@@ -120,18 +128,18 @@ func TestLongRelease(t *testing.T) {
 	const days = 2 * 24 * 3600.0
 	look := func(at float64) {
 		t.Helper()
-		r.samples, r.longest = 0, 0
+		*r = reading{world: r.world}
 		got, err := e.Evaluate(t.Context(), w.request(at, template(errorRate("1%"))))
 		if err != nil || got.Value != pass {
 			t.Fatalf("got %s %q, %v", got.Value, got.Message, err)
 		}
 	}
 	look(days)
-	if r.samples < days/15 || r.longest > portion+settled {
-		t.Errorf("the first look reads everything, in portions: got %d samples, %s at a time", r.samples, r.longest)
+	if r.samples < days/15 || r.longest > portion || r.gap || !r.from.Equal(begin.Add(-lookback)) || !r.to.Equal(after(days)) {
+		t.Errorf("the first look reads everything, in portions: got %d samples from %s to %s, %s at a time, a gap: %t", r.samples, r.from, r.to, r.longest, r.gap)
 	}
 	look(days + 15)
-	if most := int(2*settled.Seconds()/15) + 10; r.samples > most {
+	if most := int(2*settled.Seconds()/15) + 4; r.samples > most {
 		t.Errorf("the next look reads what has not settled: got %d samples, want at most %d", r.samples, most)
 	}
 	if n := len(e.memory.histories); n != 1 {

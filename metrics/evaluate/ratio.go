@@ -191,12 +191,7 @@ type coverage struct {
 // coverage asks which pods the source scrapes when some have no counter: those
 // without any request have none either.
 func (l *look) coverage(ctx context.Context, source metrics.Source, canary counted, pods []string) (coverage, error) {
-	c := coverage{newest: canary.newest, maxAge: maxAge(canary.interval)}
-	for _, pod := range pods {
-		if canary.pods[pod] {
-			c.seen++
-		}
-	}
+	c := coverage{seen: known(pods, canary.pods), newest: canary.newest, maxAge: maxAge(canary.interval)}
 	if c.seen == len(pods) {
 		return c, nil
 	}
@@ -215,13 +210,7 @@ func (l *look) coverage(ctx context.Context, source metrics.Source, canary count
 		c.seen = len(pods)
 		return c, nil
 	}
-	scraped := podsOf(up)
-	c.seen = 0
-	for _, pod := range pods {
-		if canary.pods[pod] || scraped[pod] {
-			c.seen++
-		}
-	}
+	c.seen = known(pods, canary.pods, podsOf(up))
 	if n := newest(up); n.After(c.newest) {
 		c.newest = n
 	}
@@ -229,6 +218,17 @@ func (l *look) coverage(ctx context.Context, source metrics.Source, canary count
 		c.maxAge = maxAge(intervalOf(up))
 	}
 	return c, nil
+}
+
+// known is how many pods are in one of the sets.
+func known(pods []string, sets ...map[string]bool) int {
+	number := 0
+	for _, pod := range pods {
+		if slices.ContainsFunc(sets, func(set map[string]bool) bool { return set[pod] }) {
+			number++
+		}
+	}
+	return number
 }
 
 // podsOf are the pods with samples.
@@ -295,7 +295,7 @@ func newest(series []metrics.Series) time.Time {
 func intervalOf(series []metrics.Series) time.Duration {
 	var gaps []time.Duration
 	for _, s := range series {
-		gaps = append(gaps, tracked{}.gapsWith(s.Samples)...)
+		gaps = append(gaps, (&tracked{}).gapsWith(s.Samples)...)
 	}
 	return median(gaps)
 }
