@@ -84,6 +84,13 @@ type Observation struct {
 	Routes []string
 }
 
+// Confirm says with no error that the decision still stands on which a write
+// rests. It is asked between the read of an object and the write of it: a process
+// that was stopped before its read finds that others have decided since, and one
+// that was stopped after it loses the compare-and-swap. Its error ends the call.
+// A nil Confirm always agrees.
+type Confirm func(ctx context.Context) error
+
 // Provider splits traffic. Methods may be called from several goroutines, for
 // different targets at the same time.
 type Provider interface {
@@ -99,10 +106,10 @@ type Provider interface {
 	Lower(ctx context.Context, target Target, weight int32, stamp int64) error
 	// Raise makes the canary's weight exactly weight in every rule, lowering
 	// first where several differ, and stamps.
-	Raise(ctx context.Context, target Target, weight int32, stamp int64) error
+	Raise(ctx context.Context, target Target, weight int32, stamp int64, confirm Confirm) error
 	// Restore gives every rule back as the user wrote it, and removes stamps. A
 	// route that is missing needs nothing.
-	Restore(ctx context.Context, target Target, stamp int64) error
+	Restore(ctx context.Context, target Target, stamp int64, confirm Confirm) error
 }
 
 // ErrFenced says that the object carries a newer stamp than the caller's. A newer

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,34 +32,36 @@ func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.E
 
 // perform one effect.
 func (r *Reconciler) perform(ctx context.Context, o *observation, effect decide.Effect) error {
+	pass := o.workloadPass()
 	switch effect.Kind {
 	case decide.EffectSetWeight:
-		return r.setWeight(ctx, o, effect)
+		return r.setWeight(ctx, o, pass, effect)
 	case decide.EffectRestoreRoute:
-		return o.provider.Restore(ctx, o.target, seq(o.rollout))
+		return o.provider.Restore(ctx, o.target, seq(o.rollout), func(ctx context.Context) error {
+			return r.Workload.Confirm(ctx, pass)
+		})
 	case decide.EffectAddFinalizer:
 		return r.setFinalizer(ctx, o, controllerutil.AddFinalizer)
 	case decide.EffectRemoveFinalizer:
 		return r.setFinalizer(ctx, o, controllerutil.RemoveFinalizer)
 	default:
-		return r.Workload.Apply(ctx, o.workloadPass(), effect)
+		return r.Workload.Apply(ctx, pass, effect)
 	}
 }
 
-// setWeight changes the canary's share of the routes. Before a write that
-// raises, everything else is checked again.
-func (r *Reconciler) setWeight(ctx context.Context, o *observation, effect decide.Effect) error {
+// setWeight changes the canary's share of the routes. What raises is confirmed:
+// between the read of a route and the write of it, everything else is read again.
+func (r *Reconciler) setWeight(ctx context.Context, o *observation, pass workload.Pass, effect decide.Effect) error {
 	if !effect.Raise {
 		return o.provider.Lower(ctx, o.target, effect.Weight, seq(o.rollout))
 	}
-	pass := o.workloadPass()
-	if err := r.Workload.ConfirmRaise(ctx, pass); err != nil {
-		return err
-	}
-	if err := r.Workload.CheckExposure(ctx, pass, effect); err != nil {
-		return err
-	}
-	return o.provider.Raise(ctx, o.target, effect.Weight, seq(o.rollout))
+	return o.provider.Raise(ctx, o.target, effect.Weight, seq(o.rollout), func(ctx context.Context) error {
+		if err := r.Workload.CheckExposure(ctx, pass, effect); err != nil {
+			return err
+		}
+		// The record comes last: what was read before it is not younger.
+		return r.Workload.ConfirmRaise(ctx, pass)
+	})
 }
 
 // workloadPass is what effects on the workload rest on.
@@ -66,7 +69,15 @@ func (o *observation) workloadPass() workload.Pass {
 	pass := workload.Pass{Rollout: o.rollout, Services: o.facts.Services()}
 	if o.provider != nil {
 		pass.Routes = func(ctx context.Context) (providers.Observation, error) {
-			return o.provider.Observe(ctx, o.target, true)
+			seen, err := o.provider.Observe(ctx, o.target, true)
+			for _, cause := range causes(err) {
+				var unsupported *providers.UnsupportedError
+				// What is wrong with a route does not hide what it carries.
+				if cause != nil && !errors.As(cause, &unsupported) {
+					return seen, cause
+				}
+			}
+			return seen, nil
 		}
 	}
 	return pass

@@ -91,7 +91,7 @@ func newShell(t *testing.T, objects ...client.Object) *shell {
 			return s.decisions[min(len(s.inputs), len(s.decisions))-1]
 		},
 		Cached: cacheOf{server, s}, Live: server, Writer: server,
-		Workload: (*fakeWorkload)(s), Routes: map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: (*fakeProvider)(s)},
+		Workload: (*fakeWorkload)(s), Warner: (*fakeWorkload)(s), Routes: map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: (*fakeProvider)(s)},
 		Templates: (*fakeTemplates)(s), Analyses: (*fakeAnalyses)(s), Pods: (*fakePods)(s), Events: (*fakeEvents)(s), Telemetry: (*fakeTelemetry)(s),
 		Hold: v1alpha1.HoldAdmissionPolicy, Term: "term", Now: func() time.Time { return began },
 	}
@@ -149,6 +149,12 @@ func (f *fakeWorkload) Apply(_ context.Context, pass workload.Pass, effect decid
 	return s.once(string(effect.Kind))
 }
 
+func (f *fakeWorkload) Confirm(context.Context, workload.Pass) error {
+	s := (*shell)(f)
+	s.note("check the record")
+	return s.once("check")
+}
+
 func (f *fakeWorkload) ConfirmRaise(context.Context, workload.Pass) error {
 	s := (*shell)(f)
 	s.note("check the record and the template")
@@ -177,11 +183,17 @@ func (f *fakeProvider) Lower(_ context.Context, target providers.Target, weight 
 	return (*shell)(f).route("lower", target, weight, stamp)
 }
 
-func (f *fakeProvider) Raise(_ context.Context, target providers.Target, weight int32, stamp int64) error {
+func (f *fakeProvider) Raise(ctx context.Context, target providers.Target, weight int32, stamp int64, confirm providers.Confirm) error {
+	if err := confirm(ctx); err != nil {
+		return err
+	}
 	return (*shell)(f).route("raise", target, weight, stamp)
 }
 
-func (f *fakeProvider) Restore(_ context.Context, target providers.Target, stamp int64) error {
+func (f *fakeProvider) Restore(ctx context.Context, target providers.Target, stamp int64, confirm providers.Confirm) error {
+	if err := confirm(ctx); err != nil {
+		return err
+	}
 	return (*shell)(f).route("restore", target, 0, stamp)
 }
 

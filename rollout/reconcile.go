@@ -37,11 +37,16 @@ type Workload interface {
 	// Apply performs one effect on its object as it is now, or fails with
 	// workload.ErrPrecondition, providers.ErrFenced or a conflict of the API.
 	Apply(ctx context.Context, pass workload.Pass, effect decide.Effect) error
-	// ConfirmRaise and CheckExposure are what must be true, beside the routes,
-	// before an effect raises the canary's weight.
+	// Confirm says that nobody has recorded anything since the pass did.
+	// ConfirmRaise and CheckExposure are what must be true in addition, beside
+	// the routes, before an effect raises the canary's weight.
+	Confirm(ctx context.Context, pass workload.Pass) error
 	ConfirmRaise(ctx context.Context, pass workload.Pass) error
 	CheckExposure(ctx context.Context, pass workload.Pass, effect decide.Effect) error
-	// Warnings are what makes a release less safe than it looks.
+}
+
+// Warner finds what makes a release less safe than it looks.
+type Warner interface {
 	Warnings(ctx context.Context, rollout *v1alpha1.Rollout) ([]string, error)
 }
 
@@ -85,6 +90,7 @@ type Reconciler struct {
 	Cached, Live client.Reader
 	Writer       client.Client
 	Workload     Workload
+	Warner       Warner
 	// Routes are the providers that need routes, by name.
 	Routes    map[v1alpha1.TrafficProvider]providers.Provider
 	Templates Templates

@@ -192,26 +192,26 @@ func TestWeights(t *testing.T) {
 			want:   []string{"lower [{web web-canary}] to 0 at seq 40"},
 		},
 		"Raise": {
-			reason: "raising checks everything else again",
+			reason: "raising checks everything else again, the record last",
 			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 2500, Raise: true},
-			want:   []string{"check the record and the template", "check pods and Services", "raise [{web web-canary}] to 2500 at seq 40"},
+			want:   []string{"check pods and Services", "check the record and the template", "raise [{web web-canary}] to 2500 at seq 40"},
 		},
 		"NoRaise": {
 			reason: "a check that fails leaves the route alone",
 			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 2500, Raise: true},
 			setUp:  func(s *shell) { s.fail["check"] = errors.New("no answer") },
-			want:   []string{"check the record and the template"},
+			want:   []string{"check pods and Services", "check the record and the template"},
 		},
 		"NoPods": {
 			reason: "so does a canary without the pods for it",
 			effect: decide.Effect{Kind: decide.EffectSetWeight, Weight: 2500, Raise: true},
 			setUp:  func(s *shell) { s.fail["check pods"] = workload.ErrPrecondition },
-			want:   []string{"check the record and the template", "check pods and Services"},
+			want:   []string{"check pods and Services"},
 		},
 		"Restore": {
-			reason: "the route is given back",
+			reason: "the route is given back by the newest decision",
 			effect: decide.Effect{Kind: decide.EffectRestoreRoute},
-			want:   []string{"restore [{web web-canary}] to 0 at seq 40"},
+			want:   []string{"check the record", "restore [{web web-canary}] to 0 at seq 40"},
 		},
 	}
 	for name, tc := range cases {

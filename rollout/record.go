@@ -80,7 +80,7 @@ func (r *Reconciler) tell(ctx context.Context, o *observation, before v1alpha1.R
 
 // warn says, at the start of a release, what makes it less safe than it looks.
 func (r *Reconciler) warn(ctx context.Context, rollout *v1alpha1.Rollout) {
-	warnings, err := r.Workload.Warnings(ctx, rollout)
+	warnings, err := r.Warner.Warnings(ctx, rollout)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "Cannot look for what makes the release less safe")
 	}

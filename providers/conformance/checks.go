@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -99,8 +100,8 @@ func testFencing(t *testing.T, f *fixture) {
 	reached := f.get(t, "shop")
 	calls := map[string]error{
 		"Lower":   f.provider.Lower(t.Context(), target, 0, 8),
-		"Raise":   f.provider.Raise(t.Context(), target, 5000, 8),
-		"Restore": f.provider.Restore(t.Context(), target, 8),
+		"Raise":   f.provider.Raise(t.Context(), target, 5000, 8, nil),
+		"Restore": f.provider.Restore(t.Context(), target, 8, nil),
 	}
 	for name, err := range calls {
 		if !errors.Is(err, providers.ErrFenced) {
@@ -124,7 +125,7 @@ func testDeposedLeader(t *testing.T, f *fixture) {
 			old := f.New(f.Weir)
 			for n := range int32(10) {
 				// Conflicts and fences are what is to happen.
-				_ = old.Raise(t.Context(), target, 1000+n*int32(i+1), i+1)
+				_ = old.Raise(t.Context(), target, 1000+n*int32(i+1), i+1, nil)
 			}
 		})
 	}
@@ -144,7 +145,7 @@ func testOvertakenWrite(t *testing.T, f *fixture) {
 	target := f.target("shop")
 	f.raise(t, target, 500, 1)
 	deposed := f.New(overtaken(f.Weir, func() { f.lower(t, target, 0, 3) }))
-	if err := deposed.Raise(t.Context(), target, 5000, 2); !errors.Is(err, providers.ErrFenced) {
+	if err := deposed.Raise(t.Context(), target, 5000, 2, nil); !errors.Is(err, providers.ErrFenced) {
 		t.Errorf("a raise that a newer leader's lowering overtook: error is %v, want ErrFenced", err)
 	}
 	f.mustCarry(t, target, 0, 3)
@@ -158,10 +159,51 @@ func testOvertakenWrite(t *testing.T, f *fixture) {
 			t.Error(err)
 		}
 	}))
-	if err := edited.Restore(t.Context(), target, 4); err != nil {
+	if err := edited.Restore(t.Context(), target, 4, nil); err != nil {
 		t.Errorf("a restore that a user's edit overtook: %v", err)
 	}
 	mustBe(t, want, f.get(t, "shop"))
+}
+
+// testConfirm: what does not only lower is confirmed between its read and its
+// write, and writes nothing when that is refused. A process that was stopped
+// before it read a route, even one that was restored and has no stamp, is found
+// out by this alone.
+func testConfirm(t *testing.T, f *fixture) {
+	f.witness.base(f.create(t, f.route("shop", shopRules()...)))
+	target := f.target("shop")
+	refused := errors.New("others have decided since")
+	before := f.get(t, "shop")
+	refuse := func(context.Context) error { return refused }
+	calls := map[string]error{"Raise": f.provider.Raise(t.Context(), target, 2500, 1, refuse)}
+	if got := f.get(t, "shop"); number(got) != number(before) {
+		t.Error("a raise without a confirmation wrote")
+	}
+	f.raise(t, target, 500, 2)
+	before = f.get(t, "shop")
+	calls["Restore"] = f.provider.Restore(t.Context(), target, 2, refuse)
+	if got := f.get(t, "shop"); number(got) != number(before) {
+		t.Error("a restore without a confirmation wrote")
+	}
+	for name, err := range calls {
+		if !errors.Is(err, refused) {
+			t.Errorf("%s without a confirmation: error is %v, want %v", name, err, refused)
+		}
+	}
+
+	// A decision that is made while the confirmation is given is newer than the
+	// read, so the write loses.
+	f.lower(t, target, 0, 2)
+	err := f.provider.Raise(t.Context(), target, 5000, 3, func(context.Context) error {
+		if f.observe(t, target).Stamp < 9 {
+			f.lower(t, target, 0, 9)
+		}
+		return nil
+	})
+	if !errors.Is(err, providers.ErrFenced) {
+		t.Errorf("Raise with a lowering between its read and its write: error is %v, want ErrFenced", err)
+	}
+	f.mustCarry(t, target, 0, 9)
 }
 
 // testCrashAnywhere: a call that ends after any of its writes is finished by the
@@ -172,13 +214,13 @@ func testCrashAnywhere(t *testing.T, f *fixture) {
 		call func(providers.Provider, providers.Target) error
 	}{
 		{"Raise", func(p providers.Provider, target providers.Target) error {
-			return p.Raise(t.Context(), target, 2500, 2)
+			return p.Raise(t.Context(), target, 2500, 2, nil)
 		}},
 		{"Lower", func(p providers.Provider, target providers.Target) error {
 			return p.Lower(t.Context(), target, 0, 3)
 		}},
 		{"Restore", func(p providers.Provider, target providers.Target) error {
-			return p.Restore(t.Context(), target, 4)
+			return p.Restore(t.Context(), target, 4, nil)
 		}},
 	}
 	first, second := f.create(t, f.route("first", shopRules()...)), f.create(t, f.route("second", shopRules()...))
@@ -289,7 +331,7 @@ func testMissingRoute(t *testing.T, f *fixture) {
 	both := f.target("missing", "shop")
 	f.raise(t, f.target("shop"), 500, 1)
 	f.witness.atMost(500, 0)
-	wantMissing(t, "Raise", f.provider.Raise(t.Context(), both, 5000, 2))
+	wantMissing(t, "Raise", f.provider.Raise(t.Context(), both, 5000, 2, nil))
 	_, err := f.provider.Observe(t.Context(), both, true)
 	wantMissing(t, "Observe", err)
 	wantMissing(t, "Lower", f.provider.Lower(t.Context(), both, 0, 3))
@@ -319,7 +361,7 @@ func (f *fixture) wantRefused(t *testing.T, target providers.Target) {
 	t.Helper()
 	before := f.get(t, target.Routes[0].Name)
 	_, err := f.provider.Observe(t.Context(), target, true)
-	for call, err := range map[string]error{"Observe": err, "Raise": f.provider.Raise(t.Context(), target, 500, 1)} {
+	for call, err := range map[string]error{"Observe": err, "Raise": f.provider.Raise(t.Context(), target, 500, 1, nil)} {
 		var unsupported *providers.UnsupportedError
 		if !errors.As(err, &unsupported) {
 			t.Errorf("%s: error is %v, want an *UnsupportedError", call, err)
@@ -451,8 +493,8 @@ func (h Harness) testObserverOnly(t *testing.T) {
 	target := providers.Target{Namespace: h.Namespace(t), Owner: "web", StableRevision: "old", CanaryRevision: "new"}
 	for call, err := range map[string]error{
 		"Lower":   p.Lower(t.Context(), target, 0, 1),
-		"Raise":   p.Raise(t.Context(), target, 500, 2),
-		"Restore": p.Restore(t.Context(), target, 3),
+		"Raise":   p.Raise(t.Context(), target, 500, 2, nil),
+		"Restore": p.Restore(t.Context(), target, 3, nil),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", call, err)

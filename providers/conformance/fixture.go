@@ -97,7 +97,7 @@ func (f *fixture) targetOf(workload string, routes ...string) providers.Target {
 
 func (f *fixture) raise(t *testing.T, target providers.Target, weight int32, stamp int64) {
 	t.Helper()
-	if err := f.provider.Raise(t.Context(), target, weight, stamp); err != nil {
+	if err := f.provider.Raise(t.Context(), target, weight, stamp, nil); err != nil {
 		t.Fatalf("cannot raise to %d: %v", weight, err)
 	}
 }
@@ -111,7 +111,7 @@ func (f *fixture) lower(t *testing.T, target providers.Target, weight int32, sta
 
 func (f *fixture) restore(t *testing.T, target providers.Target, stamp int64) {
 	t.Helper()
-	if err := f.provider.Restore(t.Context(), target, stamp); err != nil {
+	if err := f.provider.Restore(t.Context(), target, stamp, nil); err != nil {
 		t.Fatalf("cannot restore: %v", err)
 	}
 }

@@ -67,7 +67,7 @@ func testUnderGitOps(t *testing.T, f *fixture) {
 			f.witness.atMost(weight, now)
 		}
 		insist(t, fmt.Sprintf("raise to %d", weight), func(ctx context.Context) error {
-			return f.provider.Raise(ctx, target, weight, stamp)
+			return f.provider.Raise(ctx, target, weight, stamp, nil)
 		})
 		f.witness.atMost(weight, number(f.get(t, "shop")))
 		f.carries(t, g, target, weight)
@@ -81,7 +81,7 @@ func testUnderGitOps(t *testing.T, f *fixture) {
 // givesBack restores, and checks that the route is what the tools write.
 func (f *fixture) givesBack(t *testing.T, g *GitOps, target providers.Target, stamp int64) {
 	t.Helper()
-	insist(t, "restore", func(ctx context.Context) error { return f.provider.Restore(ctx, target, stamp) })
+	insist(t, "restore", func(ctx context.Context) error { return f.provider.Restore(ctx, target, stamp, nil) })
 	g.Round(t)
 	g.lock.Lock()
 	manifest := g.manifest.DeepCopy()
@@ -100,7 +100,7 @@ func testChangesUnderGitOps(t *testing.T, f *fixture) {
 	f.witness.base(f.create(t, manifest))
 	g := StartGitOps(t, f.User, manifest)
 	target := f.target("shop")
-	insist(t, "raise", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 500, 1) })
+	insist(t, "raise", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 500, 1, nil) })
 	for i, rule := range []string{"pay", "web"} {
 		next := manifest.DeepCopy()
 		f.Dialect.Annotate(next, rule, i+1)
@@ -141,10 +141,10 @@ func testTakesBackUnderGitOps(t *testing.T, f *fixture) {
 	f.witness.base(f.create(t, manifest))
 	g := StartGitOps(t, f.User, manifest)
 	target := f.target("shop")
-	insist(t, "raise", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 2500, 1) })
+	insist(t, "raise", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 2500, 1, nil) })
 	for n := 0; ; n++ {
 		weir, _ := crashing(f.Weir, 1)
-		err := f.New(weir).Restore(t.Context(), target, 2)
+		err := f.New(weir).Restore(t.Context(), target, 2, nil)
 		if err == nil {
 			break
 		}

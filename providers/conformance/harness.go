@@ -121,6 +121,7 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 		"LowerOnlyStamps":      testLowerOnlyStamps,
 		"Fencing":              testFencing,
 		"DeposedLeader":        testDeposedLeader,
+		"Confirm":              testConfirm,
 		"OvertakenWrite":       testOvertakenWrite,
 		"CrashAnywhere":        testCrashAnywhere,
 		"OneRuleAtATime":       testOneRuleAtATime,

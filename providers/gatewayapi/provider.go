@@ -119,7 +119,7 @@ func isAbout(err error) bool {
 func (p *Provider) Lower(ctx context.Context, target providers.Target, weight int32, stamp int64) error {
 	var problems []error
 	for _, ref := range target.Routes {
-		problems = append(problems, p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+		problems = append(problems, p.write(ctx, target, ref, stamp, nil, func(r *route) ([]jsonpatch.Operation, error) {
 			return r.lower(weight, atMost(weight), stamp)
 		}))
 	}
@@ -129,7 +129,7 @@ func (p *Provider) Lower(ctx context.Context, target providers.Target, weight in
 // Raise makes the canary's weight exactly weight in every rule. Nothing is
 // written unless every route can carry it, and nothing raised before all that
 // have more are lowered.
-func (p *Provider) Raise(ctx context.Context, target providers.Target, weight int32, stamp int64) error {
+func (p *Provider) Raise(ctx context.Context, target providers.Target, weight int32, stamp int64, confirm providers.Confirm) error {
 	var problems []error
 	for _, ref := range target.Routes {
 		r, err := p.read(ctx, p.live, target, ref)
@@ -143,7 +143,7 @@ func (p *Provider) Raise(ctx context.Context, target providers.Target, weight in
 		return err
 	}
 	for _, ref := range target.Routes {
-		err := p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+		err := p.write(ctx, target, ref, stamp, confirm, func(r *route) ([]jsonpatch.Operation, error) {
 			limit := r.beforeRaise(weight)
 			if r.exceeding(limit) == nil {
 				return nil, nil
@@ -155,7 +155,7 @@ func (p *Provider) Raise(ctx context.Context, target providers.Target, weight in
 		}
 	}
 	for _, ref := range target.Routes {
-		err := p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+		err := p.write(ctx, target, ref, stamp, confirm, func(r *route) ([]jsonpatch.Operation, error) {
 			if err := r.unsupported(weight); err != nil { // since the first look
 				return nil, err
 			}
@@ -170,10 +170,10 @@ func (p *Provider) Raise(ctx context.Context, target providers.Target, weight in
 
 // Restore gives every rule back as the user wrote it, and removes stamps. A
 // route that is gone needs nothing.
-func (p *Provider) Restore(ctx context.Context, target providers.Target, stamp int64) error {
+func (p *Provider) Restore(ctx context.Context, target providers.Target, stamp int64, confirm providers.Confirm) error {
 	var problems []error
 	for _, ref := range target.Routes {
-		err := p.write(ctx, target, ref, stamp, func(r *route) ([]jsonpatch.Operation, error) {
+		err := p.write(ctx, target, ref, stamp, confirm, func(r *route) ([]jsonpatch.Operation, error) {
 			return r.restore(stamp)
 		})
 		var missing *providers.NotFoundError
@@ -209,8 +209,9 @@ func unknownKind(ref v1alpha1.RouteReference, problem, remedy string) error {
 
 // write patches a route, one rule at a time, until plan has nothing to do. After
 // a conflict the route is read and decided on again: plan never rests on more
-// than the object it is given, and the stamp is looked at each time.
-func (p *Provider) write(ctx context.Context, target providers.Target, ref v1alpha1.RouteReference, stamp int64, plan func(*route) ([]jsonpatch.Operation, error)) error {
+// than the object it is given, the stamp is looked at each time, and so is the
+// decision, by confirm.
+func (p *Provider) write(ctx context.Context, target providers.Target, ref v1alpha1.RouteReference, stamp int64, confirm providers.Confirm, plan func(*route) ([]jsonpatch.Operation, error)) error {
 	r, err := p.read(ctx, p.live, target, ref)
 	if err != nil {
 		return err
@@ -223,6 +224,11 @@ func (p *Provider) write(ctx context.Context, target providers.Target, ref v1alp
 		ops, err := plan(r)
 		if err != nil || len(ops) == 0 {
 			return err
+		}
+		if confirm != nil {
+			if err := confirm(ctx); err != nil {
+				return err
+			}
 		}
 		next, err := p.patch(ctx, r, ops)
 		if err == nil {

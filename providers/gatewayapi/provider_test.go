@@ -115,16 +115,16 @@ func TestRaiseLowersFirst(t *testing.T) {
 	p := New(c, c)
 	grpc := target
 	grpc.Routes = target.Routes[1:]
-	if err := p.Raise(t.Context(), grpc, 5000, 1); err != nil {
+	if err := p.Raise(t.Context(), grpc, 5000, 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Raise(t.Context(), target, 2500, 2); err != nil {
+	if err := p.Raise(t.Context(), target, 2500, 2, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Lower(t.Context(), target, 100, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Restore(t.Context(), target, 4); err != nil {
+	if err := p.Restore(t.Context(), target, 4, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"ledger-grpc 50/50", "ledger-grpc 75/25", "ledger-http 75/25", "ledger-http 99/1", "ledger-grpc 99/1", "ledger-http 1", "ledger-grpc 1"}
@@ -277,13 +277,13 @@ func TestFenced(t *testing.T) {
 	target.Routes = target.Routes[:1]
 	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"))
 	p := New(c, c)
-	if err := p.Raise(t.Context(), target, 500, 9); err != nil {
+	if err := p.Raise(t.Context(), target, 500, 9, nil); err != nil {
 		t.Fatal(err)
 	}
 	calls := map[string]func() error{
 		"Lower":   func() error { return p.Lower(t.Context(), target, 0, 8) },
-		"Raise":   func() error { return p.Raise(t.Context(), target, 5000, 8) },
-		"Restore": func() error { return p.Restore(t.Context(), target, 8) },
+		"Raise":   func() error { return p.Raise(t.Context(), target, 5000, 8, nil) },
+		"Restore": func() error { return p.Restore(t.Context(), target, 8, nil) },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, providers.ErrFenced) {
@@ -332,7 +332,7 @@ func TestConflicts(t *testing.T) {
 					rewrite(c)
 				}
 			}
-			err := New(c, c).Raise(t.Context(), target, 500, 1)
+			err := New(c, c).Raise(t.Context(), target, 500, 1, nil)
 			if apierrors.IsConflict(err) != tc.fails || !tc.fails && err != nil {
 				t.Errorf("\n%s\nerror is %v", tc.reason, err)
 			}
@@ -353,7 +353,7 @@ func TestUndone(t *testing.T) {
 			return inner.Get(ctx, client.ObjectKeyFromObject(o), o)
 		},
 	})
-	if err := New(undo, c).Raise(t.Context(), target, 500, 1); err == nil {
+	if err := New(undo, c).Raise(t.Context(), target, 500, 1, nil); err == nil {
 		t.Error("no write ever took, and nobody was told")
 	}
 }
@@ -363,7 +363,7 @@ func TestLowerGoesOn(t *testing.T) {
 	target := ledger()
 	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), simpleRoute("GRPCRoute", "ledger-grpc", "ledger"))
 	p := New(c, c)
-	if err := p.Raise(t.Context(), target, 5000, 1); err != nil {
+	if err := p.Raise(t.Context(), target, 5000, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Delete(t.Context(), simpleRoute("HTTPRoute", "ledger-http", "ledger")); err != nil {
@@ -378,7 +378,7 @@ func TestLowerGoesOn(t *testing.T) {
 	if diff := cmp.Diff([]string{"ledger-grpc 1/0"}, c.writes); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
 	}
-	if err := p.Restore(t.Context(), target, 3); err != nil {
+	if err := p.Restore(t.Context(), target, 3, nil); err != nil {
 		t.Errorf("a route that is gone needs no restoring: %v", err)
 	}
 }
@@ -434,7 +434,7 @@ func TestAttachedPolicy(t *testing.T) {
 			c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), policy(tc.services...))
 			p := New(c, c)
 			_, err := p.Observe(t.Context(), target, true)
-			for call, err := range map[string]error{"Observe": err, "Raise": p.Raise(t.Context(), target, 500, 1)} {
+			for call, err := range map[string]error{"Observe": err, "Raise": p.Raise(t.Context(), target, 500, 1, nil)} {
 				if (err == nil) != (tc.want == "") || err != nil && err.Error() != tc.want {
 					t.Errorf("\n%s\n%s: error is %v, want %q", tc.reason, call, err, tc.want)
 				}
@@ -495,7 +495,7 @@ func TestErrors(t *testing.T) {
 					return inner.Patch(ctx, o, p, opts...)
 				},
 			})
-			if err := New(faulty, faulty).Raise(t.Context(), tc.target, 500, 1); !tc.is(err) {
+			if err := New(faulty, faulty).Raise(t.Context(), tc.target, 500, 1, nil); !tc.is(err) {
 				t.Errorf("\n%s\nerror is %v", tc.reason, err)
 			}
 		})

@@ -81,10 +81,14 @@ func (p *Provider) Observe(ctx context.Context, target providers.Target, live bo
 func (p *Provider) Lower(context.Context, providers.Target, int32, int64) error { return nil }
 
 // Raise has nothing to write: more canary pods raise the share.
-func (p *Provider) Raise(context.Context, providers.Target, int32, int64) error { return nil }
+func (p *Provider) Raise(context.Context, providers.Target, int32, int64, providers.Confirm) error {
+	return nil
+}
 
 // Restore has nothing to write: without canary pods all is as it was.
-func (p *Provider) Restore(context.Context, providers.Target, int64) error { return nil }
+func (p *Provider) Restore(context.Context, providers.Target, int64, providers.Confirm) error {
+	return nil
+}
 
 // podSet is the pods of both versions, by name.
 type podSet map[string]corev1.Pod

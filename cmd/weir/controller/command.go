@@ -31,6 +31,9 @@ type Options struct {
 	// MetricsAddress and HealthAddress are where the endpoints listen; "0" means
 	// not at all.
 	MetricsAddress, HealthAddress string
+	// ProfilingAddress is where profiles of the process are served; "0" means not
+	// at all.
+	ProfilingAddress string
 	// LeaderElection lets one of several processes work at a time. Its lease is in
 	// Namespace, which is also where the Secrets of MetricSources are read.
 	LeaderElection bool
@@ -76,6 +79,7 @@ func (o *Options) bind(flags *pflag.FlagSet) {
 		"how new templates are held: AdmissionPolicy, Paused (idle Deployments stay paused), or Auto (AdmissionPolicy where the policy weir-hold is installed)")
 	flags.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "where Weir's own metrics are served; 0 turns them off")
 	flags.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 turns them off")
+	flags.StringVar(&o.ProfilingAddress, "pprof-bind-address", "0", "where profiles of the process are served, without any check of who asks; 0 turns them off")
 	flags.BoolVar(&o.LeaderElection, "leader-elect", true, "let one of several controllers work at a time")
 	flags.StringVar(&o.Namespace, "leader-election-namespace", defaultNamespace(),
 		"namespace of the lease, and of the Secrets that MetricSources name; absent: $POD_NAMESPACE")

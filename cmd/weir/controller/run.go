@@ -184,6 +184,7 @@ func newManager(ctx context.Context, config *rest.Config, process string, option
 		RetryPeriod:                         &retry,
 		Metrics:                             metricsserver.Options{BindAddress: options.MetricsAddress},
 		HealthProbeBindAddress:              options.HealthAddress,
+		PprofBindAddress:                    options.ProfilingAddress,
 		BaseContext:                         func() context.Context { return ctx },
 		// The names are taken by the controller's former life, if it had one.
 		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
@@ -222,12 +223,14 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	evidence := newEvidence(mgr, options.Namespace)
 	watcher := pods.New(direct, call.call)
 	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
+	deployments := workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient())
 	reconciler := &rollout.Reconciler{
 		Decide:    decide.Decide,
 		Cached:    mgr.GetCache(),
 		Live:      mgr.GetAPIReader(),
 		Writer:    mgr.GetClient(),
-		Workload:  workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient()),
+		Workload:  deployments,
+		Warner:    deployments,
 		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: gatewayapi.New(mgr.GetClient(), mgr.GetAPIReader())},
 		Templates: evidence.catalog,
 		Analyses:  runner,

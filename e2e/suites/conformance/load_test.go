@@ -75,12 +75,12 @@ func TestWeightsUnderLoad(t *testing.T) {
 			if weight == 0 {
 				return p.Lower(ctx, target, 0, int64(i+1))
 			}
-			return p.Raise(ctx, target, weight, int64(i+1))
+			return p.Raise(ctx, target, weight, int64(i+1), nil)
 		})
 		awaitAccepted(t, p, target, weight)
 		measure(t, run, weight)
 	}
-	insist(t, func(ctx context.Context) error { return p.Restore(ctx, target, 9) })
+	insist(t, func(ctx context.Context) error { return p.Restore(ctx, target, 9, nil) })
 	git.Round(t)
 	log, err := run.Stop(t.Context())
 	if err != nil {

@@ -34,7 +34,7 @@ func shop(t *testing.T, ns string) (*unstructured.Unstructured, *gatewayapi.Prov
 		Routes: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: "shop"}},
 		Pairs:  []providers.Pair{{Stable: "web", Canary: "web-canary"}},
 	}
-	if err := p.Raise(t.Context(), target, 500, 1); err != nil {
+	if err := p.Raise(t.Context(), target, 500, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	return route, p, target
