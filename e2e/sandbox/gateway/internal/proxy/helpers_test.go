@@ -32,6 +32,12 @@ func says(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) })
 }
 
+// echo answers with the body of the request while it reads it.
+func echo(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 does so anyway
+	_, _ = io.Copy(w, r.Body)
+}
+
 func endpointOf(t *testing.T, s *httptest.Server, pod string) Endpoint {
 	t.Helper()
 	return endpointAt(t, s.Listener.Addr().String(), pod)

@@ -27,9 +27,7 @@ func collector(size int) (http.Handler, chan copyOf) {
 // mirrored is a rule with one backend that echoes and one mirror.
 func mirrored(t *testing.T, mirror *Backend, of, in int64) *Rule {
 	t.Helper()
-	r := rule(backend(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(w, r.Body)
-	}))))
+	r := rule(backend(t, serve(t, http.HandlerFunc(echo))))
 	r.RequestHeaders = HeaderChange{Set: http.Header{"X-Tag": {"rule"}}}
 	r.Mirrors = []Mirror{{Service: "shadow", Backend: mirror, Numerator: of, Denominator: in}}
 	return r

@@ -102,6 +102,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		p.metrics.answered(x)
 	}()
+	// A backend may answer before it has read the whole request. Without this
+	// net/http would take the rest of an HTTP/1 body away from it. Writers that
+	// cannot do it, as HTTP/2's, do so anyway.
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	rule, ok := p.table.Load().Find(r)
 	if !ok {

@@ -184,6 +184,17 @@ func TestRequestReachesTheBackendAsItWas(t *testing.T) {
 	}
 }
 
+func TestAnswerMayComeWhileTheRequestIsSent(t *testing.T) {
+	f := newFixture(t, rule(backend(t, serve(t, http.HandlerFunc(echo)))))
+	// A rest of less than 256 KiB is what net/http would take away.
+	sent := strings.Repeat("0123456789", 20_000)
+	for range 20 {
+		if code, got, _ := f.do(t, http.MethodPost, sent); code != http.StatusOK || got != sent {
+			t.Fatalf("code %d and %d bytes, want 200 and the %d bytes that were sent", code, len(got), len(sent))
+		}
+	}
+}
+
 func TestTableIsInForceAtOnce(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	old := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
