@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,7 +229,7 @@ func (f *fakeAnalyses) Answer(types.NamespacedName) (analysis.Answer, bool) {
 type fakePods shell
 
 func (f *fakePods) Follow(_ types.NamespacedName, release pods.Release) {
-	(*shell)(f).note(fmt.Sprintf("watch pods of %s and %s", release.Stable, release.Canary))
+	(*shell)(f).note("watch pods of " + strings.Trim(release.Stable+" "+release.Canary, " "))
 }
 
 func (f *fakePods) Forget(types.NamespacedName) { (*shell)(f).note("watch no pods") }

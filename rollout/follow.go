@@ -24,9 +24,11 @@ func (r *Reconciler) follow(o *observation) {
 		r.Analyses.Forget(name)
 		return
 	}
-	r.Pods.Follow(name, pods.Release{
-		Number: status.Release.Number, Stable: status.Stable.Revision, Canary: status.Canary.Revision,
-	})
+	release := pods.Release{Number: status.Release.Number, Canary: status.Canary.Revision}
+	if len(o.templates) > 0 {
+		release.Stable = status.Stable.Revision // Only metrics need to know its pods.
+	}
+	r.Pods.Follow(name, release)
 	subject := o.subject()
 	if !measured(rollout) || len(subject.Templates)+len(subject.CanaryServices) == 0 {
 		r.Analyses.Forget(name)

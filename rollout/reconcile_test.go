@@ -42,7 +42,7 @@ func TestPass(t *testing.T) {
 		Effects: []decide.Effect{{Kind: decide.EffectSealCanary, Name: "web-w1"}, {Kind: decide.EffectScaleCanary, Name: "web-w1"}},
 		Events:  []decide.Event{{Type: decide.EventNormal, Reason: "StepStarted", Action: "Release", Message: "step 2 of 3: 25%"}},
 	}
-	watching := []string{"watch pods of a and w1", "look no more"}
+	watching := []string{"watch pods of w1", "look no more"}
 	cases := map[string]struct {
 		reason    string
 		setUp     func(*shell)

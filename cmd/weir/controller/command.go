@@ -85,8 +85,8 @@ func (o *Options) bind(flags *pflag.FlagSet) {
 		"namespace of the lease, and of the Secrets that MetricSources name; absent: $POD_NAMESPACE")
 	flags.DurationVar(&o.LeaseDuration, "leader-election-lease-duration", 15*time.Second, "how long a leader that is not heard of stays the leader")
 	flags.IntVar(&o.Concurrency, "concurrency", 16, "number of Rollouts that are worked on at a time")
-	flags.Float32Var(&o.QPS, "kube-api-qps", 200, "requests to the API server a second; negative leaves the limit to the server")
-	flags.IntVar(&o.Burst, "kube-api-burst", 400, "requests to the API server that may come at once")
+	flags.Float32Var(&o.QPS, "kube-api-qps", -1, "requests to the API server a second; negative leaves the limit to the server, which shares itself out fairly")
+	flags.IntVar(&o.Burst, "kube-api-burst", 0, "requests to the API server that may come at once, where kube-api-qps is positive")
 	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 }
 
