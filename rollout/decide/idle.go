@@ -16,6 +16,11 @@ func (p *pass) planIdle() {
 	case len(p.in.Problems) > 0:
 		// Another Rollout may own what is found here: hands off.
 		p.wait(WaitProblem, p.in.Problems[0].Message)
+	case t.UID == "" && !p.in.Fresh:
+		// A cache has only workloads with the label, and somebody may have taken
+		// that off.
+		p.needLive = true
+		p.wait(WaitLiveRead, "live reads")
 	case t.UID == "":
 		p.wait(WaitWorkload, "the workload does not exist")
 	case !p.clear():
@@ -54,6 +59,10 @@ func (p *pass) settle() {
 		p.restAtStable()
 	case p.st.Stable.Revision == "":
 		p.first()
+	case !t.Paused && t.Replicas == 0:
+		// Caches have no empty sets, so only live reads show that it is done.
+		p.needLive = !p.in.Fresh
+		p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero")
 	case !t.Paused:
 		p.wait(WaitHoldBypassed, "the workload rolls to its template by itself, since it was not held")
 	case p.active > 1 || p.active == 0 && t.Replicas > 0 && p.observed() && p.stableSet() == nil:

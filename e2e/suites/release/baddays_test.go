@@ -124,30 +124,30 @@ func TestPrometheusOutage(t *testing.T) {
 func TestDeletion(t *testing.T) {
 	t.Parallel()
 	phases := map[string]struct {
+		command  string
 		ready    stage.Condition
 		promoted bool
 	}{
-		"idle":         {ready: nil},
+		"idle":         {},
 		"progressing":  {ready: stage.AtStep(0)},
-		"rolling-back": {ready: stage.InStage(v1alpha1.StageRollingBack)},
-		"aborted":      {ready: stage.InStage(v1alpha1.StageAborted)},
-		"promoting":    {ready: stage.InStage(v1alpha1.StagePromoting), promoted: true},
-		"adopting":     {ready: stage.InStage(v1alpha1.StageAdopting), promoted: true},
+		"rolling-back": {command: "abort", ready: stage.InStage(v1alpha1.StageRollingBack)},
+		"aborted":      {command: "abort", ready: stage.InStage(v1alpha1.StageAborted)},
+		"promoting":    {command: "promote", ready: stage.InStage(v1alpha1.StagePromoting)},
+		"adopting":     {command: "promote", ready: stage.InStage(v1alpha1.StageAdopting), promoted: true},
 	}
 	for name, phase := range phases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			steps := waiting(50)
-			if phase.promoted {
-				steps = timed()
-			}
-			s := open(t, "delete-"+name, stage.ShopOptions{}, v1alpha1.RolloutSpec{Steps: steps})
+			s := open(t, "delete-"+name, stage.ShopOptions{}, v1alpha1.RolloutSpec{Steps: waiting(25)})
 			if phase.ready != nil {
-				s.release("v2", nil)
-				if name == "rolling-back" || name == "aborted" {
-					s.await("the first step", stage.AtStep(0))
-					s.cli(0, harness.Admin, "abort", stage.Name)
-				}
+				// Pods that start slowly make each stage last long enough to be seen.
+				s.release("v2", map[string]string{"START_DELAY": "2s"})
+			}
+			if phase.command != "" {
+				s.await("the first step", stage.AtStep(0))
+				s.cli(0, harness.Admin, phase.command, stage.Name)
+			}
+			if phase.ready != nil {
 				s.await(name, phase.ready)
 			}
 			must(t, s.Admin.Delete(t.Context(), &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: stage.Name}}))
