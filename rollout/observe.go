@@ -185,7 +185,7 @@ func route(seen providers.Observation, routes int) *decide.Route {
 	}
 	return &decide.Route{
 		Split: seen.Split, Weight: seen.Weight, LowestWeight: seen.LowestWeight,
-		Accepted: seen.Accepted, Message: seen.Message, Stamp: seen.Stamp,
+		Accepted: seen.Accepted, Message: seen.Message, Stamp: seen.Stamp, HighestStamp: seen.HighestStamp,
 		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes,
 	}
 }
