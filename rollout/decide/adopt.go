@@ -63,7 +63,7 @@ func (p *pass) handOver() {
 	case !p.observed() && !begun, n > 0 && (p.lone == nil || p.lone.Size != n):
 		// A scaling that the workload's controller has not acted on would be
 		// spread over both sets, and take the pods of the larger one.
-		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	case !begun:
 		p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: n, Raise: true, Why: "the canary is at full size and available"})
 		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
@@ -109,11 +109,11 @@ func (p *pass) completeHandover() {
 		// Nothing else has held this template, and the veto keeps it only so long.
 		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a new template came during the handover"})
 		p.wait(WaitHandOver, "the newest template to be held")
-	case t.Paused && !third && p.active > 1:
+	case t.Paused && !third && (p.active > 1 || t.Revision == p.st.Stable.Revision):
 		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "the handover is to be completed"})
 		p.wait(WaitHandOver, "the workload to go on with the handover")
 	case !p.observed():
-		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	case p.active > 1 && t.Paused:
 		p.shrinkSmallest()
 		p.wait(WaitHandOver, "the older pods to go, before the newest template is released")

@@ -135,7 +135,9 @@ func (p *pass) answers() []Answer {
 			continue
 		}
 		answer, known := p.answer(a)
-		if !known || has != nil && has.Reason == answer.Reason && has.Message == answer.Message {
+		// An answer is given once. Only one that did not count may come to count,
+		// when a gate of its name is added.
+		if !known || has != nil && !answer.Counted {
 			continue
 		}
 		answer.Name, answer.UID = a.Name, a.UID
@@ -150,12 +152,8 @@ func (p *pass) answer(a *v1alpha1.Approval) (Answer, bool) {
 	if a.Spec.Approver == nil {
 		return no(v1alpha1.ReasonNotAsked, "spec.approver is empty: name yourself in spec.approver.username")
 	}
-	switch a.Spec.Action {
-	case v1alpha1.ActionApprove, v1alpha1.ActionReject:
-	default:
-		if p.st.Release.LastCommand == clip(commandText(a), 256) {
-			return Answer{Counted: true, Reason: v1alpha1.ReasonCounted, Message: "it was followed"}, true
-		}
+	if p.st.Release.LastCommand == clip(commandText(a), 256) {
+		return Answer{Counted: true, Reason: v1alpha1.ReasonCounted, Message: "it was followed"}, true
 	}
 	if !p.names(a) {
 		return no(v1alpha1.ReasonWrongRelease, fmt.Sprintf("it names release %d of revision %s, and the newest is release %d of revision %s",
@@ -180,7 +178,7 @@ func (p *pass) answerGate(a *v1alpha1.Approval) (Answer, bool) {
 	case a.Spec.Action == v1alpha1.ActionReject && index < p.old.Release.StepIndex:
 		return Answer{Reason: v1alpha1.ReasonNotAsked, Message: "the release is beyond this gate: abort it instead"}, true
 	case a.Spec.Action == v1alpha1.ActionReject:
-		return Answer{Counted: true, Reason: v1alpha1.ReasonCounted, Message: "the release is rolled back"}, true
+		return Answer{}, false
 	case p.excluded(g, a):
 		return Answer{Reason: v1alpha1.ReasonChangeAuthor, Message: "the author of the change may not approve it"}, true
 	}

@@ -56,7 +56,7 @@ func (p *pass) clearPods() bool {
 			gone = false
 		}
 	}
-	return gone || p.wait(WaitRemoval, "the canary's ReplicaSet is being deleted")
+	return gone || p.wait(WaitRemoval, "the canary's ReplicaSet to be deleted")
 }
 
 // clearRoutes gives the routes back as the user wrote them, then the user's
@@ -85,7 +85,7 @@ func (p *pass) clearRoutes() bool {
 			p.do(Effect{Kind: EffectDeleteBackend, Name: b.Name, Revision: b.Revision, Why: "its release is over"})
 		}
 	}
-	return p.wait(WaitRemoval, "the Services of the release are being given back")
+	return p.wait(WaitRemoval, "the Services of the release to be given back")
 }
 
 // widen gives the user's Services their own selectors back. It is true when all
@@ -110,7 +110,7 @@ func (p *pass) clearHandover() bool {
 			p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "the template was not promoted"})
 		}
 		p.do(Effect{Kind: EffectEndHandOver, Why: "no handover is under way"})
-		return p.wait(WaitHandOver, "the veto on new ReplicaSets is being taken away")
+		return p.wait(WaitHandOver, "the veto on new ReplicaSets to be taken away")
 	}
 	p.unveto()
 	return true
@@ -199,9 +199,11 @@ func (p *pass) keepPods() bool {
 }
 
 // drained waits until requests in flight have ended. Without routes the pods
-// end their requests themselves when they are deleted.
+// end their requests themselves when they are deleted, and pods that do not stay
+// up have none; the sooner those go, the better for disruption budgets.
 func (p *pass) drained() bool {
-	if !p.routed || p.canary == nil || p.canary.Owner != OwnerWeir || p.canary.Pods == 0 && p.canary.Size == 0 {
+	if !p.routed || p.canary == nil || p.canary.Owner != OwnerWeir || p.canary.Size == 0 ||
+		p.canary.Available == 0 && p.crash() != nil {
 		return true
 	}
 	until := p.st.Release.DrainUntil
@@ -270,6 +272,8 @@ func (p *pass) planAborted() {
 		p.planProgressing()
 	case stay:
 		p.wait(WaitRevert, p.rolledBackText())
+	case t.UID != "" && !p.observed():
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	default:
 		if !p.in.Fresh {
 			p.needLive = true

@@ -84,10 +84,15 @@ func (p *pass) worthRecording() bool {
 // waitsSince is since when the release has been on the way to where it waits; it
 // is zero when that is not known.
 func (p *pass) waitsSince() time.Time {
-	if d := p.st.Release.Deadline; d != nil {
-		return d.Add(-p.progressDeadline())
+	rel := &p.st.Release
+	switch {
+	case rel.DrainUntil != nil:
+		return rel.DrainUntil.Time
+	case rel.Deadline != nil:
+		return rel.Deadline.Add(-p.progressDeadline())
+	default:
+		return time.Time{}
 	}
-	return time.Time{}
 }
 
 // approversChanged says whether people have been asked or have answered since
@@ -211,7 +216,7 @@ func (p *pass) assessIdle(moving conditions) conditions {
 		moving.message = "Waiting for " + p.waiting.Message
 		return moving
 	case WaitHoldBypassed:
-		moving.message = "The hold was bypassed: " + p.waiting.Message
+		moving.message = "The hold was bypassed: the workload rolls to its template by itself"
 		return moving
 	case WaitPaused:
 		moving.reason, moving.message = v1alpha1.ReasonPaused, "A new template waits: spec.paused is true"

@@ -13,16 +13,16 @@ func (p *pass) prepare() bool {
 	t := &p.in.Target
 	if !t.Paused {
 		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a release is under way"})
-		return p.wait(WaitWorkload, "the workload is being paused, since a release is under way")
+		return p.wait(WaitWorkload, "the workload to be paused, since a release is under way")
 	}
 	if p.removeStrays() || p.removeTwins() {
-		return p.wait(WaitRemoval, "ReplicaSets that are in the way are being removed")
+		return p.wait(WaitRemoval, "ReplicaSets that are in the way to be removed")
 	}
 	if !p.routed {
 		return true
 	}
 	if p.in.Route == nil {
-		return p.wait(WaitExposure, "the routes have not been read")
+		return p.wait(WaitExposure, "the routes to be there")
 	}
 	return p.prepareBackends()
 }
@@ -101,14 +101,14 @@ func (p *pass) prepareBackends() bool {
 		}
 	}
 	if p.sharedCallers() {
-		return ready || p.wait(WaitPin, "the canary's Services are being made")
+		return ready || p.wait(WaitPin, "the canary's Services to be made")
 	}
 	ready = p.pin() && ready
 	if !ready && p.in.Target.Replicas == 0 {
-		return p.wait(WaitScaledToZero, "the workload is scaled to zero")
+		return p.wait(WaitScaledToZero, "the workload to be scaled up from zero")
 	}
 	if !ready {
-		return p.wait(WaitPin, "the Services are being narrowed to the stable version")
+		return p.wait(WaitPin, "the Services to be narrowed to the stable version")
 	}
 	for i := range p.in.Backends {
 		if b := &p.in.Backends[i]; !b.Canary && b.Seen != p.st.Stable.Revision {
@@ -224,7 +224,7 @@ func (p *pass) mayShrink() bool {
 func (p *pass) restore() bool {
 	n := p.in.Target.Replicas
 	if n == 0 {
-		return p.wait(WaitScaledToZero, "the workload is scaled to zero")
+		return p.wait(WaitScaledToZero, "the workload to be scaled up from zero")
 	}
 	need := sizeFor(p.st.Record.DesiredWeight, n, p.routed)
 	if p.available() < need {
@@ -248,7 +248,7 @@ func (p *pass) weigh() {
 		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
 	case r.Weight > weight:
 		p.wait(WaitExposure, "the data plane to accept the routes")
-	case r.Split && r.Stamp < newest && (exact || r.Stamp < p.st.Record.TermSeq):
+	case r.Split && r.Stamp < newest && exact:
 		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Why: "writes of older records must not reach the routes"})
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact:

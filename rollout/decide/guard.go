@@ -132,7 +132,7 @@ func (p *pass) endingByEvidence() ending {
 	}
 	if a := p.rejection(); a != nil {
 		return ending{cause: v1alpha1.CauseFailed,
-			message: fmt.Sprintf("gate %s was rejected by %s%s", a.Spec.Gate, a.Spec.Approver.Username, because(a.Spec.Reason))}
+			message: fmt.Sprintf("gate %s was rejected by %s%s", a.Spec.Gate, a.Spec.Approver.Username, because(a.Spec.Reason)), command: commandText(a)}
 	}
 	if c := p.crash(); c != nil {
 		return ending{cause: v1alpha1.CauseFailed, message: crashText(c)}

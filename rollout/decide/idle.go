@@ -22,7 +22,7 @@ func (p *pass) planIdle() {
 		p.needLive = true
 		p.wait(WaitLiveRead, "live reads")
 	case t.UID == "":
-		p.wait(WaitWorkload, "the workload does not exist")
+		p.wait(WaitWorkload, "the workload to exist")
 	case !p.clear():
 	default:
 		p.meetTarget()
@@ -64,16 +64,16 @@ func (p *pass) settle() {
 		p.needLive = !p.in.Fresh
 		p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero")
 	case !t.Paused:
-		p.wait(WaitHoldBypassed, "the workload rolls to its template by itself, since it was not held")
+		p.wait(WaitHoldBypassed, "the workload, which rolls to its template by itself since it was not held")
 	case p.active > 1 || p.active == 0 && t.Replicas > 0 && p.observed() && p.stableSet() == nil:
 		// A roll of its own was under way when the template was held, or the
 		// stable set is gone. What is stable will be known when it runs alone.
 		p.edit().Stable = v1alpha1.RevisionStatus{}
 		p.first()
 	case p.in.Rollout.Spec.Paused:
-		p.wait(WaitPaused, "spec.paused is true, so no release is started")
+		p.wait(WaitPaused, "spec.paused to be false, as a new template is there")
 	case !p.observed():
-		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	case p.active == 0 && t.Replicas > 0:
 		p.wait(WaitWorkload, "the workload to run its stable version")
 	case t.Replicas == 0:

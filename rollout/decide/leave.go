@@ -21,7 +21,7 @@ func (p *pass) leave() {
 		p.do(Effect{Kind: EffectUnlabel, Why: "the Rollout is being deleted"})
 	}
 	p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of Weir's is left"})
-	p.wait(WaitDeletion, "the Rollout is being deleted")
+	p.wait(WaitDeletion, "the Rollout to be gone")
 }
 
 // resume takes the workload out of the hold by the deletion policy. It is true

@@ -57,7 +57,7 @@ func (p *pass) adoptWhenFull() {
 		return
 	}
 	if !p.observed() {
-		p.wait(WaitWorkload, "the workload's controller has not seen its newest generation")
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 		return
 	}
 	if !p.seal() {
@@ -102,7 +102,7 @@ func (p *pass) suspended() bool {
 	case len(p.in.Problems) > 0:
 		p.wait(WaitProblem, p.in.Problems[0].Message)
 	case p.in.Rollout.Spec.Paused:
-		p.wait(WaitPaused, "spec.paused is true")
+		p.wait(WaitPaused, "spec.paused to be false")
 	default:
 		return false
 	}
@@ -210,7 +210,7 @@ func (p *pass) short() bool {
 	if p.obstructed() {
 		return p.wait(WaitObstacle, p.canary.Obstacle)
 	}
-	return p.wait(WaitPods, fmt.Sprintf("%d of %d canary pods are available", p.available(), p.size()))
+	return p.wait(WaitPods, fmt.Sprintf("canary pods to be available, %d of %d are", p.available(), p.size()))
 }
 
 // advance leaves the step, whose gates have passed.

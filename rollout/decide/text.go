@@ -134,11 +134,7 @@ func (p *pass) waitingFor() string {
 	switch p.waiting.Reason {
 	case WaitPods:
 		return "canary pods to be available"
-	case WaitPaused:
-		return "spec.paused to be false"
-	case WaitScaledToZero:
-		return "the workload to be scaled up from zero"
-	case WaitNothing, WaitRevert, WaitDeletion, WaitProblem, WaitLiveRead, WaitNewerRead:
+	case WaitNothing, WaitRevert, WaitDeletion, WaitProblem, WaitHoldBypassed, WaitLiveRead, WaitNewerRead:
 		return ""
 	default:
 		return clip(p.waiting.Message, 128)

@@ -51,12 +51,19 @@ func (w *World) breathe() bool {
 		moved = w.leader.advance(k, depth) || moved
 	}
 	moved = w.leader.step() || moved
+	moved = w.natureMoves() || moved
+	return w.leader.look() || moved
+}
+
+// natureMoves lets everything but Weir act once.
+func (w *World) natureMoves() bool {
+	moved := false
 	w.dc.target, w.dc.sets = w.target.head, w.sets.head
 	if w.dc.pending() {
 		before := w.head(kindSets) + w.head(kindTarget)
 		w.syncDeployment()
 		// A refused create is tried again for ever, which is not a movement.
-		moved = moved || before != w.head(kindSets)+w.head(kindTarget) || !w.dc.retry
+		moved = before != w.head(kindSets)+w.head(kindTarget) || !w.dc.retry
 	}
 	for i := range w.sets.live().n {
 		moved = w.stepPods(i) || moved
@@ -65,8 +72,7 @@ func (w *World) breathe() bool {
 		moved = w.stepGateway(i) || moved
 	}
 	moved = w.syncSlices() || moved
-	moved = w.collect() || moved
-	return w.leader.look() || moved
+	return w.collect() || moved
 }
 
 // nextTime is when something can happen by time alone; zero when nothing can.

@@ -39,6 +39,8 @@ type Config struct {
 	Weather weather
 	// Mutant is a defect that is switched on, none for 0.
 	Mutant Mutant
+	// ConfirmFirst confirms effects before it reads their object rather than after.
+	ConfirmFirst bool
 	// Twice runs every decision twice and compares.
 	Twice bool
 }

@@ -12,7 +12,13 @@ func (p *process) check() {
 	w := p.w
 	e := &p.decision.Effects[p.effect]
 	ref, ok := w.reference(p, e)
-	if !ok || !w.fits(p, e) {
+	if w.cfg.ConfirmFirst {
+		// The wrong order: what was confirmed may be long past at the read.
+		ok = w.confirmed(p, e)
+	} else {
+		ok = ok && w.confirmed(p, e) && w.fits(p, e)
+	}
+	if !ok {
 		w.log("%s: %s is not possible any more", p.term, e.Kind)
 		p.giveUp()
 		return
@@ -26,6 +32,9 @@ func (p *process) write() {
 	w := p.w
 	e := &p.decision.Effects[p.effect]
 	ref, ok := w.reference(p, e)
+	if w.cfg.ConfirmFirst {
+		p.ref, ok = ref, ok && w.fits(p, e)
+	}
 	if (!ok || ref != p.ref) && w.cfg.Mutant != NoCAS {
 		w.log("%s: conflict, %s is not written", p.term, e.Kind)
 		p.giveUp()
@@ -100,9 +109,6 @@ func (w *World) reference(p *process, e *decide.Effect) (int64, bool) {
 
 // fits checks the preconditions of an effect on the live objects.
 func (w *World) fits(p *process, e *decide.Effect) bool {
-	if !w.confirmed(p, e) {
-		return false
-	}
 	switch e.Kind {
 	case decide.EffectAddFinalizer, decide.EffectRemoveFinalizer, decide.EffectRevertTemplate:
 		return w.fitsRollout(e)
@@ -389,6 +395,11 @@ func (w *World) performRoute(p *process, e *decide.Effect) {
 	r := &w.routes.next().list[p.route]
 	before := *r
 	r.rv++
+	defer func() {
+		if !e.Raise && r.weight > before.weight {
+			w.violate("H1", "a lowering raises route %d from %s to %s", p.route, percent(before.weight), percent(r.weight))
+		}
+	}()
 	switch {
 	case e.Kind == decide.EffectRestoreRoute:
 		r.split, r.weight, r.stamp = false, 0, 0

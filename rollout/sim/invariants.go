@@ -180,6 +180,8 @@ func (w *World) beforeWrite(p *process, e *decide.Effect) {
 	case decide.EffectCreateCanary, decide.EffectScaleCanary:
 		if e.Raise {
 			w.checkSize(p, e, st)
+		} else {
+			w.checkShrink(e, st)
 		}
 	case decide.EffectUnpause:
 		w.checkUnpause(p, st)
@@ -228,6 +230,8 @@ func (w *World) checkWeight(p *process, e *decide.Effect, st *v1alpha1.RolloutSt
 	c := w.sets.live().find(hashNamed(st.Canary.Revision))
 	need := sizeFor(e.Weight, w.target.live().replicas)
 	switch {
+	case e.Weight > allowed && st.Release.VerifiedAt != nil:
+		w.violate("H1", "route %d is raised to %s after %s was verified", p.route, percent(e.Weight), percent(allowed))
 	case e.Weight > allowed && r.stamp < st.Record.ExposureSeq:
 		w.race(RaceInFlight)
 		w.ledger.inFlight = true
@@ -250,6 +254,10 @@ func (w *World) checkSize(p *process, e *decide.Effect, st *v1alpha1.RolloutStat
 	if s := stageOf(st); !w.routed() && (s == v1alpha1.StageProgressing || s == v1alpha1.StageRollingBack || s == v1alpha1.StageAborted) {
 		limit = podsFor(st.Record.DesiredWeight, n)
 	}
+	if stageOf(st) == v1alpha1.StageRollingBack && st.Release.DrainUntil != nil && e.Kind == decide.EffectScaleCanary {
+		w.violate("H1", "the canary gets %d pods after the rollback was sealed", e.Size)
+		return
+	}
 	if e.Size <= limit {
 		return
 	}
@@ -267,6 +275,16 @@ func (w *World) checkSize(p *process, e *decide.Effect, st *v1alpha1.RolloutStat
 		w.race(RaceReplicas)
 	default:
 		w.violate("H1", "the canary gets %d pods, %d are allowed", e.Size, limit)
+	}
+}
+
+// checkShrink: H3, pods are not taken from under the weight that they carry.
+func (w *World) checkShrink(e *decide.Effect, st *v1alpha1.RolloutStatus) {
+	rs := w.routes.live()
+	for i := range rs.n {
+		if need := sizeFor(rs.list[i].weight, w.target.live().replicas); e.Size < need {
+			w.violate("H3", "the canary shrinks to %d pods, and route %d carries %s, which needs %d", e.Size, i, percent(rs.list[i].weight), need)
+		}
 	}
 }
 
@@ -321,7 +339,7 @@ func (w *World) checkDelete(p *process, e *decide.Effect, st *v1alpha1.RolloutSt
 	if stageOf(st) == v1alpha1.StageRollingBack && w.ledger.served && e.Revision == st.Canary.Revision {
 		until := st.Release.DrainUntil
 		drain := w.cfg.Drain.Or(30 * time.Second)
-		if s := w.named(e); s.pods > 0 && drain > 0 && (until == nil || w.now.Before(until.Add(-tolerance))) {
+		if s := w.named(e); s.available > 0 && drain > 0 && (until == nil || w.now.Before(until.Add(-tolerance))) {
 			w.violate("H4", "pods of %s go before they have drained", e.Name)
 		}
 	}

@@ -139,7 +139,7 @@ func (w *World) trackExposure() {
 	switch {
 	case !in:
 		l.exposedSince = time.Time{}
-	case l.exposedSince.IsZero() || l.exposedWeight != want:
+	case l.exposedSince.IsZero() || w.routed() && l.exposedWeight != want:
 		l.exposedSince, l.exposedWeight, l.exposedStep = w.now, want, st.Release.StepIndex
 	case l.exposedStep != st.Release.StepIndex:
 		// A step at the same exposure begins when it is decided, which is before it

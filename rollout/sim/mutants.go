@@ -53,6 +53,9 @@ const (
 	NoStampInForce
 	// NoBackendStamp does not stamp the canary's Services.
 	NoBackendStamp
+	// ConfirmBeforeRead confirms an effect before it reads the object, rather than
+	// between read and write.
+	ConfirmBeforeRead
 	// NoPruning leaves sets of the history that the workload's controller would
 	// prefer.
 	NoPruning
@@ -63,7 +66,7 @@ const (
 func (m Mutant) String() string {
 	return [...]string{"None", "PodsBeforePin", "AbsoluteLowering", "NoGenerationRule", "NoCAS", "ApprovalWithoutNumber", "NoLiveRead",
 		"NoRestoreBeforeHandover", "ClockNotReset", "NoStamp", "NoSeal", "NoSweep", "NoSettleRule", "NoCheckBeforeRaise", "NoTerm",
-		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "NoPruning"}[m]
+		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "ConfirmBeforeRead", "NoPruning"}[m]
 }
 
 // mutateInput shows the core something other than what is there.
@@ -108,6 +111,9 @@ func (w *World) mutateStamps(p *process, in *decide.Input, st *v1alpha1.RolloutS
 	var route, canary int64
 	switch w.cfg.Mutant {
 	case NoTakeoverStamps:
+		if rollingBack {
+			break
+		}
 		route, canary = st.Record.TermSeq, st.Record.TermSeq
 	case NoSeal:
 		if rollingBack {

@@ -26,6 +26,7 @@ type Result struct {
 func Run(seed uint64, mutant Mutant, trace bool) Result {
 	cfg := randomConfig(rand.New(rand.NewPCG(seed, 0xc0f)))
 	cfg.Mutant = mutant
+	cfg.ConfirmFirst = mutant == ConfirmBeforeRead || mutant == NoStamp
 	cfg.Twice = seed%64 == 0 && mutant == None
 	w := newWorld(seed, cfg)
 	w.tracing = trace
