@@ -69,6 +69,9 @@ func (o *observation) workloadPass() workload.Pass {
 	pass := workload.Pass{Rollout: o.rollout, Services: o.facts.Services()}
 	if o.provider != nil {
 		pass.Routes = func(ctx context.Context) (providers.Observation, error) {
+			if len(o.target.Routes) == 0 {
+				return providers.Observation{Accepted: true}, nil // Routes that are gone carry nothing.
+			}
 			seen, err := o.provider.Observe(ctx, o.target, true)
 			for _, cause := range causes(err) {
 				var unsupported *providers.UnsupportedError

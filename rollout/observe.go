@@ -252,7 +252,11 @@ func (r *Reconciler) approvals(ctx context.Context, rollout *v1alpha1.Rollout, l
 	if err := reader.List(ctx, list, client.InNamespace(rollout.Namespace)); err != nil {
 		return nil, fmt.Errorf("cannot list Approvals: %w", err)
 	}
-	mine := slices.DeleteFunc(list.Items, func(a v1alpha1.Approval) bool { return a.Spec.TargetRef.UID != rollout.UID })
+	// The policy weir-approvals has asked RBAC about the name, so that the name
+	// counts no less than the UID: the UID alone would be anybody's word.
+	mine := slices.DeleteFunc(list.Items, func(a v1alpha1.Approval) bool {
+		return a.Spec.TargetRef.UID != rollout.UID || a.Spec.TargetRef.Name != rollout.Name
+	})
 	slices.SortFunc(mine, func(a, b v1alpha1.Approval) int {
 		if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
 			return c

@@ -237,6 +237,39 @@ func TestWeights(t *testing.T) {
 	}
 }
 
+func TestRoutesGone(t *testing.T) {
+	s := newShell(t, newRollout(progressing, routed("web")))
+	s.facts.Backends = []decide.Backend{{Name: "web", Exists: true}}
+	s.routes = func(target providers.Target, _ bool) (providers.Observation, error) {
+		if len(target.Routes) > 0 {
+			return providers.Observation{}, &providers.NotFoundError{Kind: "HTTPRoute", Name: "web"}
+		}
+		return providers.Observation{}, nil
+	}
+	s.decisions = []decide.Decision{{Effects: []decide.Effect{{Kind: decide.EffectDeleteCanary, Name: "web-w1"}}}}
+	var pass workload.Pass
+	s.Workload = passOf{s.Workload, &pass}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	want := providers.Observation{Accepted: true}
+	got, err := pass.Routes(t.Context())
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("routes that are gone send nothing, so that a rollback goes on: %v, -want, +got:\n%s", err, diff)
+	}
+}
+
+// passOf keeps what the effects rest on.
+type passOf struct {
+	Workload
+	pass *workload.Pass
+}
+
+func (p passOf) Apply(_ context.Context, pass workload.Pass, _ decide.Effect) error {
+	*p.pass = pass
+	return nil
+}
+
 func TestFinalizer(t *testing.T) {
 	s := newShell(t, newRollout(progressing))
 	s.decisions = []decide.Decision{{Status: recorded(41), Effects: []decide.Effect{
@@ -291,13 +324,15 @@ func TestAnswers(t *testing.T) {
 	}
 	other := approval.DeepCopy()
 	other.Name, other.UID, other.Spec.TargetRef.UID = "other", "other-uid", "another-uid"
-	s := newShell(t, newRollout(progressing), approval, other)
+	forged := approval.DeepCopy()
+	forged.Name, forged.UID, forged.Spec.TargetRef.Name = "forged", "forged-uid", "api"
+	s := newShell(t, newRollout(progressing), approval, other, forged)
 	s.decisions = []decide.Decision{{Answers: []decide.Answer{{Name: "yes", UID: "yes-uid", Counted: true, Reason: v1alpha1.ReasonCounted, Message: "1 of 2"}}}}
 	if _, err := s.reconcile(); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.inputs[0].Approvals; len(got) != 1 || got[0].Name != "yes" {
-		t.Errorf("only Approvals that name the UID are looked at: got %d", len(got))
+		t.Errorf("only Approvals that name both the UID and the name, which RBAC was asked about, are looked at: got %d", len(got))
 	}
 	if err := s.Live.Get(t.Context(), client.ObjectKeyFromObject(approval), approval); err != nil {
 		t.Fatal(err)
