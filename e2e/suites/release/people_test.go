@@ -159,6 +159,14 @@ func TestCrashLoop(t *testing.T) {
 	if !strings.Contains(r.Status.Release.Message, "crash") && !strings.Contains(r.Status.Release.Message, "restart") {
 		t.Errorf("the status does not say that it crashes: %q", r.Status.Release.Message)
 	}
-	s.noneFailed("v2")
+	// The share of users that was sent to a version which crashes is failed by
+	// it, or by the gateway in its place; nobody else is.
+	gateway, beside := s.counts()
+	if bad := gateway.Of("v1").Bad().Total(); bad > 0 {
+		t.Errorf("stable failed %d requests", bad)
+	}
+	if bad := beside.Bad().Total(); bad > 0 {
+		t.Errorf("%d requests beside the route failed", bad)
+	}
 	s.neverBeside("v2")
 }
