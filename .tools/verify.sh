@@ -1,15 +1,56 @@
 #!/usr/bin/env bash
-# Fails when generated files or module files are not what the sources make.
+# Fails when generated files, module files or texts are not what they should be.
+# It changes nothing in the checkout.
 set -euo pipefail
+export LC_ALL=C
 cd "$(dirname "$0")/.."
-before=$(git status --porcelain)
-go generate ./...
-for module in . e2e e2e/sandbox e2e/sandbox/controlplane e2e/sandbox/prometheus; do
-	(cd "$module" && go mod tidy)
+failed=0
+fail() {
+	echo "verify: $*" >&2
+	failed=1
+}
+
+# Generated files are made anew in a copy of the sources, and compared.
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do
+	if [ -f "$f" ]; then printf '%s\0' "$f"; fi
+done | tar --null -T - -cf - | tar -C "$copy" -xf -
+(cd "$copy" && go generate ./...)
+for tree in apis charts docs; do
+	diff -r "$tree" "$copy/$tree" || fail "generated files in $tree are not up to date: run 'make generate'"
 done
-after=$(git status --porcelain)
-if [ "$before" != "$after" ]; then
-	git --no-pager diff --stat
-	echo "generated files or go.mod are not up to date: run 'make generate' and 'go mod tidy', and commit" >&2
-	exit 1
-fi
+
+# Module files are tidy, and name the same version of whatever they share.
+while IFS= read -r file; do
+	go -C "$(dirname "$file")" mod tidy -diff || fail "$file is not tidy: run 'make tidy'"
+done < <(git ls-files '*go.mod')
+
+# What the decision core depends on changes only on purpose.
+diff .tools/core-deps.txt <(.tools/core-deps.sh) || fail "the decision core has other dependencies than .tools/core-deps.txt: if that is meant, run 'make tidy'"
+
+# A filter that matches no test would pass in silence.
+listed() { # listed MODULE PACKAGE FILTER: how many tests the filter finds
+	go test -C "$1" -vet=off -list "$3" "$2" | grep -c '^Test' || true
+}
+words() { tr '|' '\n' <<<"$1" | wc -l; }
+[ "$(listed . ./rollout/sim "$SIM_TEST")" = "$(words "$SIM_TEST")" ] || fail "SIM_TEST names a test that is not there"
+[ "$(listed e2e ./suites/release "$PAUSED_TESTS")" = "$(words "$PAUSED_TESTS")" ] || fail "PAUSED_TESTS names a test that is not there"
+
+# The sources speak of the project alone: not of where somebody works on it, nor
+# of trackers and registries, which come and go. Each pattern is written so that
+# it does not match itself.
+private=(
+	'(^|[^[:alnum:]._-])/(work|home|root|Users)/[[:alnum:]]' # a path of one machine
+	'(proxy|sum)[.]golang[.]org' 'GOPROXY=[^ ]*http'         # a module proxy
+	'(^|[^.[:alnum:]])(docker|ghcr|quay|gcr)[.]io/'          # an image registry
+	'(^|[^[:alnum:]])issues? +(#|no[.] ?)?[0-9]+'            # an issue's number
+)
+for pattern in "${private[@]}"; do
+	# Module sums and the Gateway API's CRDs are others' text.
+	if git grep -nIiE "$pattern" -- . ':!*go.sum' ':!LICENSE' ':!e2e/sandbox/cluster/crds' ':!.tools/verify.sh'; then
+		fail "the lines above mention what is not of the project ($pattern)"
+	fi
+done
+
+exit $failed
