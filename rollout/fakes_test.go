@@ -234,7 +234,13 @@ func (f *fakePods) Follow(_ types.NamespacedName, release pods.Release) {
 
 func (f *fakePods) Forget(types.NamespacedName) { (*shell)(f).note("watch no pods") }
 
-func (f *fakePods) Trouble(types.NamespacedName) bool { return f.trouble }
+func (f *fakePods) Trouble(types.NamespacedName) bool {
+	trouble := f.trouble
+	f.trouble = false
+	return trouble
+}
+
+func (f *fakePods) TellAgain(types.NamespacedName) { f.trouble = true }
 
 type fakeEvents shell
 

@@ -69,7 +69,9 @@ type Pods interface {
 	Follow(rollout types.NamespacedName, release pods.Release)
 	Forget(rollout types.NamespacedName)
 	// Trouble tells, once, whether a pod of the canary got into trouble.
+	// TellAgain takes that back.
 	Trouble(rollout types.NamespacedName) bool
+	TellAgain(rollout types.NamespacedName)
 }
 
 // Telemetry counts what happens.
@@ -120,6 +122,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 			log.FromContext(ctx).V(1).Info("Somebody else wrote first, reading again", "cause", err.Error())
 			live = true
 		case err != nil:
+			if live {
+				r.Pods.TellAgain(request.NamespacedName)
+			}
 			r.Telemetry.Pass(telemetry.OutcomeError, r.Now().Sub(began))
 			return reconcile.Result{}, err
 		default:
@@ -158,7 +163,7 @@ func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, live b
 // retriable tells whether an error means that the world moved on since it was
 // read, so that reading and deciding again is the answer.
 func retriable(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) ||
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
 		errors.Is(err, workload.ErrPrecondition) || errors.Is(err, providers.ErrFenced)
 }
 

@@ -162,6 +162,47 @@ func TestPass(t *testing.T) {
 	}
 }
 
+func TestTroubleIsLookedAtInTheEnd(t *testing.T) {
+	s := newShell(t, newRollout(progressing))
+	s.decisions = []decide.Decision{{}}
+	s.trouble = true
+	s.fail["observe the workload"] = errors.New("no answer")
+	if _, err := s.reconcile(); err == nil {
+		t.Fatal("what cannot be read is an error")
+	}
+	for range 2 {
+		if _, err := s.reconcile(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.inputs) != 2 || !s.inputs[0].Fresh || s.inputs[1].Fresh {
+		t.Errorf("the pass after one that failed begins with live reads, the next one does not: got %d decisions", len(s.inputs))
+	}
+}
+
+func TestGoneWhileDecided(t *testing.T) {
+	s := newShell(t, newRollout(progressing))
+	s.decisions = []decide.Decision{{Status: recorded(41)}}
+	s.fail["write status of *v1alpha1.Rollout"] = notFound("web")
+	s.Live = noRollouts{s.Live}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.log[len(s.log)-1]; got != "count no more" {
+		t.Errorf("a Rollout that the cache still shows is let go when it is gone: got %q", got)
+	}
+}
+
+// noRollouts is an API server without Rollouts.
+type noRollouts struct{ client.Reader }
+
+func (n noRollouts) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if _, ok := obj.(*v1alpha1.Rollout); ok {
+		return notFound(key.Name)
+	}
+	return n.Reader.Get(ctx, key, obj, opts...)
+}
+
 func TestConflictsEnd(t *testing.T) {
 	s := newShell(t, newRollout(progressing))
 	s.decisions = []decide.Decision{{Effects: []decide.Effect{{Kind: decide.EffectSealCanary}}}}

@@ -85,7 +85,7 @@ func (w *Watcher) Follow(rollout types.NamespacedName, release Release) {
 	}
 	f := &followed{
 		rollout: rollout, release: release, trouble: w.trouble,
-		seen: map[string]pod{}, stop: func() {},
+		seen: map[string]pod{}, number: map[string]int{}, stop: func() {},
 	}
 	w.followed[rollout] = f
 	if w.ctx != nil {
@@ -113,6 +113,16 @@ func (w *Watcher) Trouble(rollout types.NamespacedName) bool {
 	_, ok := w.troubled[rollout]
 	delete(w.troubled, rollout)
 	return ok
+}
+
+// TellAgain takes back that Trouble has told of a Rollout, for whoever could not
+// look.
+func (w *Watcher) TellAgain(rollout types.NamespacedName) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if _, ok := w.followed[rollout]; ok {
+		w.troubled[rollout] = struct{}{}
+	}
 }
 
 // trouble notes it and calls.
@@ -186,6 +196,8 @@ type followed struct {
 	mutex  sync.Mutex
 	listed bool
 	seen   map[string]pod
+	// number of those seen, by revision.
+	number map[string]int
 }
 
 // pod is what is remembered of one pod.
@@ -229,7 +241,11 @@ func (f *followed) see(obj any, gone bool) error {
 	now := pod{revision: p.Labels[hashLabel], state: state(p, gone)}
 	f.mutex.Lock()
 	old, known := f.seen[p.Name]
-	if known || len(f.seen) < maxNames {
+	if !known && f.number[now.revision] < maxNames {
+		f.number[now.revision]++
+		known = true
+	}
+	if known {
 		f.seen[p.Name] = now
 	}
 	f.mutex.Unlock()

@@ -2,6 +2,7 @@ package pods
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestTrouble(t *testing.T) {
 			calls := 0
 			f := &followed{
 				rollout: web, release: Release{Number: 1, Stable: "a", Canary: "w1"},
-				seen: map[string]pod{}, trouble: func(types.NamespacedName) { calls++ },
+				seen: map[string]pod{}, number: map[string]int{}, trouble: func(types.NamespacedName) { calls++ },
 			}
 			if tc.before != nil {
 				if err := f.Replace([]any{tc.before}, ""); err != nil {
@@ -94,7 +95,7 @@ func TestTrouble(t *testing.T) {
 }
 
 func TestNamesKeepThoseThatAreGone(t *testing.T) {
-	f := &followed{rollout: web, release: Release{Stable: "a", Canary: "w1"}, seen: map[string]pod{}, trouble: func(types.NamespacedName) {}}
+	f := &followed{rollout: web, release: Release{Stable: "a", Canary: "w1"}, seen: map[string]pod{}, number: map[string]int{}, trouble: func(types.NamespacedName) {}}
 	if _, _, ok := f.names(); ok {
 		t.Error("before the first list nothing is known")
 	}
@@ -113,6 +114,21 @@ func TestNamesKeepThoseThatAreGone(t *testing.T) {
 	}
 	if err := f.Add("no pod"); err == nil || !strings.Contains(err.Error(), "got a string") {
 		t.Errorf("what is no pod is an error: got %v", err)
+	}
+}
+
+func TestNamesAreBoundedByVersion(t *testing.T) {
+	f := &followed{rollout: web, release: Release{Stable: "a", Canary: "w1"}, seen: map[string]pod{}, number: map[string]int{}, trouble: func(types.NamespacedName) {}}
+	var pods []any
+	for i := range maxNames + 1 {
+		pods = append(pods, newPod(fmt.Sprintf("s%d", i), "a"))
+	}
+	if err := f.Replace(append(pods, newPod("c", "w1")), ""); err != nil {
+		t.Fatal(err)
+	}
+	stable, canary, _ := f.names()
+	if len(stable) != maxNames || cmp.Diff([]string{"c"}, canary) != "" {
+		t.Errorf("many pods of one version leave room for those of the other: got %d of stable, canary %v", len(stable), canary)
 	}
 }
 
@@ -145,6 +161,10 @@ func TestWatch(t *testing.T) {
 	}
 	if !w.Trouble(web) || w.Trouble(web) {
 		t.Error("trouble is told once")
+	}
+	w.TellAgain(web)
+	if !w.Trouble(web) {
+		t.Error("trouble that nobody could look at is told again")
 	}
 	stable, canary, ok := w.Names(web)
 	if !ok || !slices.Equal(stable, []string{"s1"}) || !slices.Equal(canary, []string{"c1", "c2"}) {
