@@ -10,7 +10,7 @@ import (
 
 // shortWait is how long a wait that ends by itself may last before it is
 // recorded for people to see.
-const shortWait = 10 * time.Second
+const shortWait = 30 * time.Second
 
 // display brings what people read up to date: always together with a decision,
 // and by itself only when a wait begins that people care about.

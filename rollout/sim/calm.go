@@ -18,7 +18,6 @@ const (
 func (w *World) settle() {
 	w.calm = true
 	w.procs = nil
-	w.leader.skew = 0
 	passes := w.leader.passes
 	for range maxRounds {
 		if w.leader.passes-passes > maxPasses {
@@ -77,13 +76,13 @@ func (w *World) natureMoves() bool {
 
 // nextTime is when something can happen by time alone; zero when nothing can.
 func (w *World) nextTime() time.Time {
-	at := w.leader.wakeAt
-	if !at.After(w.now) {
+	at := w.leader.wakeAt.Add(-w.leader.skew)
+	if w.leader.wakeAt.IsZero() || !at.After(w.now) {
 		at = time.Time{}
 	}
 	st := w.status()
 	if w.rollout.live().Spec.Analysis != nil && stageOf(st) == v1alpha1.StageProgressing && st.Release.VerifiedAt != nil {
-		look := st.Release.VerifiedAt.Add(21 * time.Second)
+		look := st.Release.VerifiedAt.Add(21*time.Second - w.leader.skew)
 		if look.After(w.now) && (at.IsZero() || look.Before(at)) {
 			at = look
 		}

@@ -114,7 +114,8 @@ func (w *World) mutateStamps(p *process, in *decide.Input, st *v1alpha1.RolloutS
 		if rollingBack {
 			break
 		}
-		route, canary = st.Record.TermSeq, st.Record.TermSeq
+		// The term may be recorded in this very pass.
+		route, canary = st.Record.Seq+1, st.Record.Seq+1
 	case NoSeal:
 		if rollingBack {
 			route, canary = st.Record.ExposureSeq, st.Record.ExposureSeq
@@ -160,6 +161,15 @@ func (w *World) hideSets(p *process, in *decide.Input, st *v1alpha1.RolloutStatu
 
 // mutateDecision changes what the core has decided.
 func (w *World) mutateDecision(p *process, in *decide.Input, d *decide.Decision) {
+	if w.cfg.Mutant == NoSetSeal && d.Status != nil && stageOf(d.Status) == v1alpha1.StageRollingBack {
+		kept := d.Effects[:0]
+		for _, e := range d.Effects {
+			if e.Kind != decide.EffectSealCanary {
+				kept = append(kept, e)
+			}
+		}
+		d.Effects = kept
+	}
 	if w.cfg.Mutant != ClockNotReset || d.Status == nil {
 		return
 	}
