@@ -235,7 +235,7 @@ func (r *Runner) look(ctx context.Context, rollout types.NamespacedName, f *foll
 func (r *Runner) evaluate(ctx context.Context, request metrics.Request) (*metrics.Verdict, time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	verdict, err := r.safely(ctx, request)
+	verdict, err := safely(func() (metrics.Verdict, error) { return r.evaluator.Evaluate(ctx, request) })
 	r.observer.Look(verdict.Value, time.Since(request.Now), err)
 	if err != nil {
 		return &metrics.Verdict{
@@ -254,13 +254,14 @@ func (r *Runner) evaluate(ctx context.Context, request metrics.Request) (*metric
 
 // safely turns a panic into an error: the answers of a metrics server are input
 // from outside, and one release's must not end the looks at all others.
-func (r *Runner) safely(ctx context.Context, request metrics.Request) (verdict metrics.Verdict, err error) {
+func safely[T any](ask func() (T, error)) (answer T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			verdict, err = metrics.Verdict{}, fmt.Errorf("cannot evaluate the analysis: panic: %v", p)
+			var none T
+			answer, err = none, fmt.Errorf("cannot evaluate the analysis: panic: %v", p)
 		}
 	}()
-	return r.evaluator.Evaluate(ctx, request)
+	return ask()
 }
 
 // share measures the canary's share of the requests of this step. Where it
@@ -275,11 +276,17 @@ func (r *Runner) share(ctx context.Context, subject Subject) *Share {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	share, ok, err := r.measure(ctx, source, subject.Namespace, subject.StableServices, subject.CanaryServices, subject.StepStart, subject.Now)
-	if err != nil || !ok {
+	share, err := safely(func() (*Share, error) {
+		share, ok, err := r.measure(ctx, source, subject.Namespace, subject.StableServices, subject.CanaryServices, subject.StepStart, subject.Now)
+		if !ok {
+			return nil, err
+		}
+		return &Share{Share: share, Start: subject.StepStart, End: subject.Now}, err
+	})
+	if err != nil {
 		return nil
 	}
-	return &Share{Share: share, Start: subject.StepStart, End: subject.Now}
+	return share
 }
 
 // keep stores an answer and tells whether it differs from the last one in what a

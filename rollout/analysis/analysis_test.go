@@ -276,12 +276,14 @@ func TestShare(t *testing.T) {
 		step   bool
 		ok     bool
 		err    error
+		panics bool
 		want   *evaluate.Share
 	}{
 		"Measured":    {reason: "the share of a step is measured since the step began", step: true, ok: true, want: &evaluate.Share{Canary: 5, Total: 100}},
 		"NotVerified": {reason: "before the step began there is nothing to measure", ok: true},
 		"NotCounted":  {reason: "a source that counts no requests by Service measures nothing", step: true},
 		"Error":       {reason: "an error measures nothing, and holds nothing", step: true, ok: true, err: errors.New("no answer")},
+		"Panic":       {reason: "neither does a panic, and other releases go on", step: true, ok: true, panics: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -290,6 +292,9 @@ func TestShare(t *testing.T) {
 				measure := func(_ context.Context, _, namespace string, stable, canary []string, start, end time.Time) (evaluate.Share, bool, error) {
 					if !start.Equal(began) || !end.Equal(time.Now()) || namespace != "shop" || len(stable) != 1 || len(canary) != 1 {
 						t.Errorf("asked for %s from %s to %s, Services %v and %v", namespace, start, end, stable, canary)
+					}
+					if tc.panics {
+						panic("an answer that nobody has thought of")
 					}
 					return evaluate.Share{Canary: 5, Total: 100}, tc.ok, tc.err
 				}
