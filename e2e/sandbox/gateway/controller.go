@@ -47,7 +47,7 @@ type controller struct {
 
 	core informers.SharedInformerFactory
 	gw   gatewayinformers.SharedInformerFactory
-	gwv1 gatewayinformersV1
+	gwv1 gatewayListers
 
 	wake  chan struct{} // has a value when there is something to do
 	mu    sync.Mutex
@@ -55,8 +55,8 @@ type controller struct {
 	stale bool                // the table has to be made anew
 }
 
-// gatewayinformersV1 are the listers of Gateway API's kinds.
-type gatewayinformersV1 struct {
+// gatewayListers are the listers of Gateway API's kinds.
+type gatewayListers struct {
 	classes    gatewaylisters.GatewayClassLister
 	gateways   gatewaylisters.GatewayLister
 	httpRoutes gatewaylisters.HTTPRouteLister
@@ -72,8 +72,9 @@ func newController(core kubernetes.Interface, gw gatewayclient.Interface, p *pro
 		wake:  make(chan struct{}, 1),
 		dirty: map[serviceKey]bool{},
 	}
+	// Asking for a lister is what makes a factory start its informer.
 	v1 := c.gw.Gateway().V1()
-	c.gwv1 = gatewayinformersV1{
+	c.gwv1 = gatewayListers{
 		v1.GatewayClasses().Lister(), v1.Gateways().Lister(), v1.HTTPRoutes().Lister(), v1.GRPCRoutes().Lister(), v1.ReferenceGrants().Lister(),
 	}
 	c.backends = newBackends(c.core.Discovery().V1().EndpointSlices().Lister())
@@ -108,9 +109,11 @@ func (c *controller) watch() error {
 // onChange calls f with every object that changes, as it was and as it is.
 func onChange(f func(object any)) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    f,
+		AddFunc: f,
+		// The old object counts, too: a slice may be relabelled to another Service.
 		UpdateFunc: func(old, now any) { f(old); f(now) },
 		DeleteFunc: func(object any) {
+			// The last known state of an object whose deletion was not seen.
 			if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 				object = gone.Obj
 			}
@@ -144,6 +147,8 @@ func onObject(c *controller, kind string) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { c.markStale() },
 		UpdateFunc: func(old, now any) {
+			// One deleted and made again while not watched has a new UID, and
+			// may have the same generation.
 			if old.(metav1.Object).GetGeneration() != now.(metav1.Object).GetGeneration() ||
 				old.(metav1.Object).GetUID() != now.(metav1.Object).GetUID() {
 				c.markStale()
@@ -190,6 +195,7 @@ func (c *controller) sync(ctx context.Context) error {
 			return fmt.Errorf("cannot list %v: %w", kind, context.Cause(ctx))
 		}
 	}
+	// What the first listing has marked is in the first configuration.
 	c.take()
 	c.rebuild()
 	return nil
@@ -206,6 +212,8 @@ func (c *controller) run(ctx context.Context) {
 			return
 		case <-c.wake:
 		}
+		// Endpoints come first: they are many, quick to change and urgent, since
+		// a pod that leaves is about to end.
 		services, stale := c.take()
 		for s := range services {
 			c.backends.refresh(s)
@@ -231,6 +239,7 @@ func (c *controller) rebuild() {
 	w := c.world()
 	t := translate(w)
 	c.proxy.SetTable(t.table)
+	// Only now is nothing sent to a backend that the new table does not have.
 	c.backends.sweep()
 	c.statuses.want(t, c.classGenerations())
 }
@@ -240,6 +249,8 @@ func (c *controller) world() *world {
 	w := &world{address: c.address, port: c.port, namespaceLabels: c.namespaceLabels}
 	classes := c.classGenerations()
 	all := labels.Everything()
+	// A Gateway is the gateway's if its class is; a class that is deleted takes
+	// its Gateways out of service, whatever their status says.
 	gateways, _ := c.gwv1.gateways.List(all)
 	for _, g := range gateways {
 		if _, ours := classes[objectKey{kind: kindGatewayClass, name: string(g.Spec.GatewayClassName)}]; ours {

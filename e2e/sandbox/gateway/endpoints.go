@@ -34,6 +34,7 @@ func (b *backends) get(key backendKey) *proxy.Backend {
 	}
 	created := proxy.NewBackend(key.h2c)
 	b.known[key] = created
+	// It is not in a table yet, so no request finds it empty.
 	created.Set(b.endpoints(key))
 	return created
 }

@@ -171,6 +171,7 @@ func attach(r *route, ref gwv1.ParentReference, listeners []*listener) ([]string
 			no = no.or(gwv1.RouteReasonNoMatchingListenerHostname, "no hostname of the route is one of the listener's")
 			continue
 		}
+		// Routes attach in order of age, so what is attached already is older.
 		if other := l.conflicting(r, hosts); other != nil {
 			no = no.or(reasonHostnameConflict, "the older "+other.key.String()+" has a hostname of the route: use another")
 			continue

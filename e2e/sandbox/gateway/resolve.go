@@ -39,6 +39,8 @@ func (s *resolver) resolve(r *route, field string, ref gwv1.BackendObjectReferen
 	if group, kind := deref(ref.Group, ""), deref(ref.Kind, "Service"); group != "" || kind != "Service" {
 		return fail(gwv1.RouteReasonInvalidKind, "kind %q of group %q is not supported: use Service", kind, group)
 	}
+	// The grant is looked for before the Service, so that nobody learns of the
+	// Services in a namespace that does not let him refer to it.
 	namespace, name := deref(ref.Namespace, r.key.namespace), string(ref.Name)
 	if namespace != r.key.namespace && !s.granted(r, namespace, name) {
 		return fail(gwv1.RouteReasonRefNotPermitted, "no ReferenceGrant in namespace %q lets a %s of namespace %q refer to Service %q",

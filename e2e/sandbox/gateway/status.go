@@ -25,7 +25,7 @@ const statusWorkers = 4
 type statusWriter struct {
 	options
 	client  gatewayclient.Interface
-	listers gatewayinformersV1
+	listers gatewayListers
 	queue   workqueue.TypedRateLimitingInterface[objectKey]
 
 	mu sync.Mutex
@@ -35,7 +35,7 @@ type statusWriter struct {
 	classes  map[objectKey]int64
 }
 
-func newStatusWriter(client gatewayclient.Interface, listers gatewayinformersV1, o options) *statusWriter {
+func newStatusWriter(client gatewayclient.Interface, listers gatewayListers, o options) *statusWriter {
 	return &statusWriter{
 		options: o, client: client, listers: listers,
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[objectKey]()),
@@ -98,6 +98,7 @@ func (s *statusWriter) next(ctx context.Context) bool {
 	case err == nil, apierrors.IsNotFound(err):
 		s.queue.Forget(key)
 	case ctx.Err() != nil:
+		// The gateway ends; the next one writes what is missing.
 	default:
 		// A conflict means that the object has changed since it was read.
 		if !apierrors.IsConflict(err) {
@@ -132,6 +133,8 @@ func (s *statusWriter) writeHTTPRoute(ctx context.Context, key objectKey) error 
 	if !changed {
 		return nil
 	}
+	// The copy has the resource version of what was compared, so that a status
+	// is never written over one that has not been seen.
 	r = r.DeepCopy()
 	r.Status.Parents = parents
 	_, err = s.client.GatewayV1().HTTPRoutes(key.namespace).UpdateStatus(ctx, r, metav1.UpdateOptions{})
@@ -171,6 +174,7 @@ func (s *statusWriter) parents(key objectKey, generation int64, have []gwv1.Rout
 // has. Those of other controllers stay as they are; conditions that have not
 // changed keep their time.
 func mergeParents(controller gwv1.GatewayController, have []gwv1.RouteParentStatus, want []parentStatus) []gwv1.RouteParentStatus {
+	// Not nil: the API requires the list, be it empty.
 	merged := []gwv1.RouteParentStatus{}
 	for _, p := range have {
 		if p.ControllerName != controller {

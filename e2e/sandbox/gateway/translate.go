@@ -66,6 +66,7 @@ func translate(w *world) *translation {
 	listeners := map[types.NamespacedName][]*listener{}
 	for _, g := range w.gateways {
 		name := types.NamespacedName{Namespace: g.Namespace, Name: g.Name}
+		// Also a Gateway without listeners is the gateway's to speak of.
 		listeners[name] = []*listener{}
 		for i := range g.Spec.Listeners {
 			l := newListener(g, &g.Spec.Listeners[i], w.port, w.namespaceLabels)
@@ -106,6 +107,8 @@ func (w *world) hasAddress(g *gwv1.Gateway) bool {
 // route without a parent of the gateway's has neither.
 func (w *world) translateRoute(r *route, listeners map[types.NamespacedName][]*listener) ([]match.Entry[*proxy.Rule], routeStatus) {
 	status := routeStatus{generation: r.generation}
+	// References are resolved whether or not a parent accepts the route: the two
+	// conditions say different things.
 	var hosts []string
 	rules, resolved := w.resolver.rules(r)
 	for _, ref := range r.parents {
@@ -123,6 +126,7 @@ func (w *world) translateRoute(r *route, listeners map[types.NamespacedName][]*l
 		}
 		status.parents = append(status.parents, parentStatus{ref, []metav1.Condition{accepted(r, no), resolvedRefs(r, resolved)}})
 	}
+	// Several parents may give a route the same hostname.
 	slices.Sort(hosts)
 	var entries []match.Entry[*proxy.Rule]
 	for _, host := range slices.Compact(hosts) {
@@ -160,6 +164,8 @@ func (s *resolver) rules(r *route) ([]*proxy.Rule, []unresolved) {
 			Kind: r.key.kind, Namespace: r.key.namespace, Route: r.key.name, Name: spec.name,
 			RequestHeaders: spec.request, ResponseHeaders: spec.response, Timeout: spec.timeout,
 		}
+		// A backend that cannot be used keeps its weight: its share of requests
+		// fails and is not given to the others.
 		for _, b := range spec.backends {
 			rule.Backends = append(rule.Backends, proxy.WeightedBackend{
 				Service: string(b.ref.Name), Weight: b.weight, Backend: resolve(b.field, b.ref),

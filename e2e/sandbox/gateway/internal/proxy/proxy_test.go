@@ -298,3 +298,41 @@ func TestGRPCOverHTTP2(t *testing.T) {
 		t.Errorf("%v gRPC calls counted with status 5, want 1", n)
 	}
 }
+
+func TestUpgradedConnectionsArePassedOn(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", r.Header.Get("Upgrade"))
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		conn, in, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close() //nolint:errcheck // the test is over
+		line, _ := in.ReadString('\n')
+		_, _ = io.WriteString(conn, "heard "+line)
+	}))
+	f := newFixture(t, rule(backend(t, s)))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "lines")
+	response, err := f.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it is read here
+	both, ok := response.Body.(io.ReadWriter)
+	if response.StatusCode != http.StatusSwitchingProtocols || !ok {
+		t.Fatalf("code %d, want 101 and a connection", response.StatusCode)
+	}
+	if _, err := io.WriteString(both, "hello\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(both); string(got) != "heard hello\n" {
+		t.Errorf("the connection answered %q, %v", got, err)
+	}
+}
