@@ -298,6 +298,11 @@ func (p *pass) recordedCondition(kind string) *metav1.Condition {
 
 // conditionsChanged says whether the Ready condition would say something else.
 func (p *pass) conditionsChanged() bool {
-	c, r := p.assess(), p.recordedCondition(v1alpha1.ConditionReady)
+	r := p.recordedCondition(v1alpha1.ConditionReady)
+	if r != nil && p.walking() && len(p.in.Problems) == 0 {
+		// What else the message says changes only with a record.
+		return r.Reason != p.movingReason() || r.Status != metav1.ConditionUnknown
+	}
+	c := p.assess()
 	return r == nil || r.Status != c.ready || r.Reason != c.reason || r.Message != clip(c.message, 1024)
 }

@@ -37,6 +37,12 @@ func (p *pass) run() {
 		p.in.Problems = []Problem{found}
 	}
 	p.guard()
+	if !p.in.Fresh && p.st == p.old && len(p.effects) > 0 {
+		// Nothing but less weight, on what the caches say: the rest can wait for
+		// live reads.
+		p.wait(WaitExposure, "the data plane to accept the routes")
+		return
+	}
 	p.planStage()
 	p.label()
 	if !p.needLive {
