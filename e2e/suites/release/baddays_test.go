@@ -183,6 +183,14 @@ func TestGitOpsWriters(t *testing.T) {
 			t.Parallel()
 			s := open(t, "gitops-"+style, stage.ShopOptions{}, v1alpha1.RolloutSpec{Steps: timed()})
 			manifests := s.manifests("v2")
+			if style == "replace" && withoutMutatingPolicies {
+				// Nothing can put the pause back into the write, so it is refused.
+				err := s.apply(t.Context(), style, manifests)
+				if err == nil || !strings.Contains(err.Error(), "spec.paused must stay true") {
+					t.Errorf("a write that drops the pause is not refused as it should be: %v", err)
+				}
+				return
+			}
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan struct{})
 			go func() {
