@@ -203,6 +203,27 @@ func (n noRollouts) Get(ctx context.Context, key client.ObjectKey, obj client.Ob
 	return n.Reader.Get(ctx, key, obj, opts...)
 }
 
+func TestOldDecisionIsNotRecorded(t *testing.T) {
+	s := newShell(t, newRollout(progressing))
+	now := began
+	s.Now = func() time.Time { return now }
+	decided := s.Decide
+	s.Decide = func(in decide.Input) decide.Decision {
+		if len(s.inputs) == 0 {
+			now = now.Add(maxAge + time.Second) // The process is stopped, once.
+		}
+		return decided(in)
+	}
+	s.decisions = []decide.Decision{{Status: recorded(41)}, {Status: recorded(42)}}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"decide on caches", "decide live", "write status of *v1alpha1.Rollout"}
+	if diff := cmp.Diff(want, s.log[:3]); diff != "" || s.rollout().Status.Record.Seq != 42 {
+		t.Errorf("a decision whose times are old is made anew: seq %d, -want, +got:\n%s", s.rollout().Status.Record.Seq, diff)
+	}
+}
+
 func TestConflictsEnd(t *testing.T) {
 	s := newShell(t, newRollout(progressing))
 	s.decisions = []decide.Decision{{Effects: []decide.Effect{{Kind: decide.EffectSealCanary}}}}

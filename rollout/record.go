@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics/telemetry"
 	"github.com/weir-dev/weir/rollout/decide"
+	"github.com/weir-dev/weir/rollout/workload"
 )
 
 // Names under which the writes that no decision lists as effects are counted.
@@ -21,6 +23,9 @@ const (
 	countRecord = "Record"
 	countAnswer = "Answer"
 )
+
+// maxAge of a decision that is recorded.
+const maxAge = 10 * time.Second
 
 // Recorder makes Kubernetes Events.
 type Recorder interface {
@@ -33,6 +38,11 @@ type Recorder interface {
 func (r *Reconciler) record(ctx context.Context, o *observation, d decide.Decision) error {
 	if d.Status == nil {
 		return nil
+	}
+	// The times in a status are those of its decision. A process that was stopped
+	// since then decides anew.
+	if age := r.Now().Sub(o.input.Now); age > maxAge {
+		return fmt.Errorf("%w: the decision is %s old", workload.ErrPrecondition, age)
 	}
 	recorded := o.rollout.DeepCopy()
 	recorded.Status = *d.Status
