@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -79,7 +80,32 @@ func Commands() []*cobra.Command {
 	for _, c := range commands {
 		s.bindFlags(c)
 	}
-	return append(commands, s.lintCommand(), s.versionCommand())
+	commands = append(commands, s.lintCommand(), s.versionCommand())
+	for _, c := range commands {
+		// An answer such as "rolled back" is no misuse: it comes without a page of flags.
+		c.SilenceUsage = true
+		c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
+	}
+	return commands
+}
+
+// takes accepts exactly the arguments of the given names, and says which are
+// missing or too many.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return misuse(cmd, fmt.Errorf("%s is missing", strings.Join(names[len(args):], " and ")))
+		case len(args) > len(names):
+			return misuse(cmd, fmt.Errorf("%q is one argument too many", args[len(names)]))
+		}
+		return nil
+	}
+}
+
+// misuse is an error in how a command was called, with where to read more.
+func misuse(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 }
 
 // bindFlags gives a command kubectl's flags for choosing a cluster.
@@ -98,6 +124,9 @@ func (s *session) bindFlags(c *cobra.Command) {
 func (s *session) connect() (client.WithWatch, string, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(s.rules, &s.overrides)
 	config, err := loader.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", errors.New("no cluster is configured: set KUBECONFIG or --kubeconfig to a kubeconfig file that exists")
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the kubeconfig: %w", err)
 	}
@@ -169,7 +198,7 @@ func (s *session) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this binary",
-		Args:  cobra.NoArgs,
+		Args:  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "weir", version)
 			return err

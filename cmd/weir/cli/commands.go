@@ -19,7 +19,7 @@ func (s *session) approveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "approve NAME GATE",
 		Short: "Approve a gate of the release under way",
-		Args:  cobra.ExactArgs(2),
+		Args:  takes("NAME", "GATE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.decide(cmd.Context(), args[0], v1alpha1.ActionApprove, args[1], reason)
 		},
@@ -33,7 +33,7 @@ func (s *session) rejectCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reject NAME GATE --reason WHY",
 		Short: "Reject a gate, which rolls the release back",
-		Args:  cobra.ExactArgs(2),
+		Args:  takes("NAME", "GATE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if reason == "" {
 				return errors.New("a rejection needs --reason: those who made the change will read it")
@@ -48,9 +48,9 @@ func (s *session) rejectCommand() *cobra.Command {
 func (s *session) promoteCommand() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
-		Use:   "promote NAME --reason WHY",
+		Use:   "promote NAME",
 		Short: "Skip the steps that are left (the analysis stays on guard)",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.decide(cmd.Context(), args[0], v1alpha1.ActionPromote, "", reason)
 		},
@@ -64,7 +64,7 @@ func (s *session) retryCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retry NAME",
 		Short: "Release the version that was rolled back anew, from the first step",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.decide(cmd.Context(), args[0], v1alpha1.ActionRetry, "", reason)
 		},
@@ -79,9 +79,9 @@ func (s *session) abortCommand() *cobra.Command {
 		revert bool
 	)
 	c := &cobra.Command{
-		Use:   "abort NAME [--revert]",
+		Use:   "abort NAME",
 		Short: "Roll the release back; with --revert also take its template out of the workload",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if revert {
 				return s.abortAndRevert(cmd.Context(), args[0], reason)
@@ -102,14 +102,14 @@ func (s *session) pauseCommand(pause bool) *cobra.Command {
 	return &cobra.Command{
 		Use:   verb + " NAME",
 		Short: short,
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, r, err := s.rollout(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			if r.Spec.Paused == pause {
-				return s.say("rollout %s is %sd already\n", r.Name, verb)
+				return s.say("rollout %s is %s\n", r.Name, map[bool]string{true: "paused already", false: "not paused"}[pause])
 			}
 			before := r.DeepCopy()
 			r.Spec.Paused = pause

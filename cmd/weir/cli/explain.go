@@ -58,7 +58,10 @@ func underWay(stage v1alpha1.Stage) bool {
 // evidence is the analysis in lines.
 func evidence(r *v1alpha1.Rollout) []string {
 	var lines []string
-	if m := r.Status.Analysis.Message; m != "" {
+	// The message of all is most often that of one metric, which is printed below.
+	if m := r.Status.Analysis.Message; m != "" && !slices.ContainsFunc(r.Status.Analysis.Metrics, func(metric v1alpha1.MetricStatus) bool {
+		return m == metric.Name+": "+metric.Message
+	}) {
 		lines = append(lines, m)
 	}
 	for _, metric := range r.Status.Analysis.Metrics {
@@ -69,9 +72,7 @@ func evidence(r *v1alpha1.Rollout) []string {
 		if metric.Canary != "" {
 			line += fmt.Sprintf(" (canary %s, stable %s)", metric.Canary, orNone(metric.Stable))
 		}
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
+		lines = append(lines, line)
 	}
 	return lines
 }
@@ -140,7 +141,7 @@ func gateHint(rollout string, gate *v1alpha1.GateStatus, now time.Time) string {
 	case v1alpha1.GateHold:
 		return "The hold ends by itself" + left + "."
 	case v1alpha1.GateAnalysis:
-		return "The analysis needs its verdict" + left + ": " + gate.Message
+		return "The analysis " + gate.Message + left + "; canary pods that get no requests give no evidence."
 	case v1alpha1.GateApproval:
 		return fmt.Sprintf("'kubectl weir approve %s %s' approves%s; 'kubectl auth can-i approve rollouts/%s --subresource=%s' says whether you may.",
 			rollout, gate.Name, left, rollout, gate.Name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,8 +46,8 @@ func (s *session) get(ctx context.Context, names []string, all bool, out format)
 	}
 	if len(names) > 0 {
 		list.Items = slices.DeleteFunc(list.Items, func(r v1alpha1.Rollout) bool { return !slices.Contains(names, r.Name) })
-		if len(list.Items) < len(names) {
-			return fmt.Errorf("not every rollout of %v exists in namespace %q: see 'weir get -A'", names, namespace)
+		if err := allFound(names, list.Items, namespace); err != nil {
+			return err
 		}
 	}
 	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("RolloutList"))
@@ -59,6 +60,25 @@ func (s *session) get(ctx context.Context, names []string, all bool, out format)
 	}
 	header, rows := rolloutTable(list.Items, all, out == formatWide, time.Now())
 	return table(s.out, header, rows)
+}
+
+// allFound says which of the names no Rollout has.
+func allFound(names []string, items []v1alpha1.Rollout, namespace string) error {
+	var missing []string
+	for _, name := range names {
+		found := slices.ContainsFunc(items, func(r v1alpha1.Rollout) bool { return r.Name == name })
+		if !found && !slices.Contains(missing, name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	where := fmt.Sprintf("in namespace %q", namespace)
+	if namespace == "" {
+		where = "in any namespace"
+	}
+	return fmt.Errorf("no rollout %s %s: see 'weir get -A'", strings.Join(missing, ", "), where)
 }
 
 // rolloutTable has the columns of `kubectl get rollouts`.

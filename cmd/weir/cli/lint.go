@@ -31,7 +31,7 @@ func (s *session) lintCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lint -f FILE|DIR|-",
 		Short: "Check manifests of Weir's kinds without a cluster",
-		Args:  cobra.NoArgs,
+		Args:  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.out = cmd.OutOrStdout()
 			findings, checked, err := lintAll(cmd.Context(), files, cmd.InOrStdin())
@@ -50,6 +50,9 @@ func (s *session) lintCommand() *cobra.Command {
 }
 
 func (s *session) printFindings(findings []fileFinding, checked int, out format) error {
+	if findings == nil {
+		findings = []fileFinding{} // an empty list for machines, not null
+	}
 	done, err := printObject(s.out, out, findings)
 	if !done {
 		for _, f := range findings {
@@ -57,18 +60,26 @@ func (s *session) printFindings(findings []fileFinding, checked int, out format)
 				return err
 			}
 		}
-		err = s.say("%d objects of Weir checked, %d findings\n", checked, len(findings))
+		err = s.say("%s checked, %s\n", count(checked, "object of Weir", "objects of Weir"), count(len(findings), "finding", "findings"))
 	}
 	if err != nil {
 		return err
 	}
 	if checked == 0 {
-		return errors.New("no object of Weir was found")
+		return errors.New("no object of weir.dev was found: does -f name the right files?")
 	}
 	if len(findings) > 0 {
-		return &ExitCodeError{Code: ExitFailed, Err: fmt.Errorf("%d findings", len(findings))}
+		return &ExitCodeError{Code: ExitFailed, Err: errors.New(count(len(findings), "finding", "findings"))}
 	}
 	return nil
+}
+
+// count is a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // lintAll checks the objects of all files.

@@ -29,7 +29,7 @@ func (s *session) statusCommand() *cobra.Command {
 Exit codes: 0 the workload runs what it should; 3 the release was rolled back, or
 the Rollout cannot go on; 4 the release is under way; 1 any other error.
 With --wait it waits for one of the first two, at most as long as --timeout.`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, r, err := s.rollout(cmd.Context(), args[0])
 			if err != nil {

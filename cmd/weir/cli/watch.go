@@ -25,7 +25,7 @@ func (s *session) watchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch NAME",
 		Short: "Show a release live: weights, pods, verdict and reasons",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, r, err := s.rollout(cmd.Context(), args[0])
 			if err != nil {

@@ -19,7 +19,7 @@ func (s *session) whyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "why NAME",
 		Short: "Explain what a Rollout waits for, and what would change that",
-		Args:  cobra.ExactArgs(1),
+		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, r, err := s.rollout(cmd.Context(), args[0])
 			if err != nil {
