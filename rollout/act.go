@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -22,7 +23,7 @@ func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.E
 		err := r.perform(ctx, o, effect)
 		r.Telemetry.Effect(string(effect.Kind), err)
 		if err != nil {
-			return fmt.Errorf("cannot perform %s %s: %w", effect.Kind, effect.Name, err)
+			return err
 		}
 		log.FromContext(ctx).Info("Performed", "effect", effect.Kind, "name", effect.Name, "revision", effect.Revision,
 			"size", effect.Size, "weight", effect.Weight, "raise", effect.Raise, "why", effect.Why)
@@ -33,35 +34,39 @@ func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.E
 // perform one effect.
 func (r *Reconciler) perform(ctx context.Context, o *observation, effect decide.Effect) error {
 	pass := o.workloadPass()
-	switch effect.Kind {
-	case decide.EffectSetWeight:
-		return r.setWeight(ctx, o, pass, effect)
-	case decide.EffectRestoreRoute:
-		return o.provider.Restore(ctx, o.target, seq(o.rollout), func(ctx context.Context) error {
+	var err error
+	switch {
+	case effect.Kind == decide.EffectSetWeight && effect.Raise:
+		err = o.provider.Raise(ctx, o.target, effect.Weight, seq(o.rollout), r.confirmRaise(pass, effect))
+	case effect.Kind == decide.EffectSetWeight:
+		err = o.provider.Lower(ctx, o.target, effect.Weight, seq(o.rollout))
+	case effect.Kind == decide.EffectRestoreRoute:
+		err = o.provider.Restore(ctx, o.target, seq(o.rollout), func(ctx context.Context) error {
 			return r.Workload.Confirm(ctx, pass)
 		})
-	case decide.EffectAddFinalizer:
-		return r.setFinalizer(ctx, o, controllerutil.AddFinalizer)
-	case decide.EffectRemoveFinalizer:
-		return r.setFinalizer(ctx, o, controllerutil.RemoveFinalizer)
+	case effect.Kind == decide.EffectAddFinalizer:
+		err = r.setFinalizer(ctx, o, controllerutil.AddFinalizer)
+	case effect.Kind == decide.EffectRemoveFinalizer:
+		err = r.setFinalizer(ctx, o, controllerutil.RemoveFinalizer)
 	default:
-		return r.Workload.Apply(ctx, pass, effect)
+		err = r.Workload.Apply(ctx, pass, effect)
 	}
+	if err != nil {
+		return fmt.Errorf("cannot perform %s: %w", strings.TrimSpace(string(effect.Kind)+" "+effect.Name), err)
+	}
+	return nil
 }
 
-// setWeight changes the canary's share of the routes. What raises is confirmed:
-// between the read of a route and the write of it, everything else is read again.
-func (r *Reconciler) setWeight(ctx context.Context, o *observation, pass workload.Pass, effect decide.Effect) error {
-	if !effect.Raise {
-		return o.provider.Lower(ctx, o.target, effect.Weight, seq(o.rollout))
-	}
-	return o.provider.Raise(ctx, o.target, effect.Weight, seq(o.rollout), func(ctx context.Context) error {
+// confirmRaise reads everything but the routes again, between the read of a route
+// and the write that raises it.
+func (r *Reconciler) confirmRaise(pass workload.Pass, effect decide.Effect) providers.Confirm {
+	return func(ctx context.Context) error {
 		if err := r.Workload.CheckExposure(ctx, pass, effect); err != nil {
-			return err
+			return fmt.Errorf("the canary may not have this weight: %w", err)
 		}
 		// The record comes last: what was read before it is not younger.
 		return r.Workload.ConfirmRaise(ctx, pass)
-	})
+	}
 }
 
 // workloadPass is what effects on the workload rest on.
@@ -70,7 +75,7 @@ func (o *observation) workloadPass() workload.Pass {
 	if o.provider != nil {
 		pass.Routes = func(ctx context.Context) (providers.Observation, error) {
 			if len(o.target.Routes) == 0 {
-				return providers.Observation{Accepted: true}, nil // Routes that are gone carry nothing.
+				return providers.Observation{Accepted: true, Processed: true}, nil // Routes that are gone carry nothing.
 			}
 			seen, err := o.provider.Observe(ctx, o.target, true)
 			for _, cause := range causes(err) {

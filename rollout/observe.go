@@ -171,7 +171,7 @@ func (o *observation) problem(reason, field, message string) {
 
 // causes are the errors that an error was joined from.
 func causes(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // Only a join itself is taken apart.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	return []error{err}
@@ -181,11 +181,11 @@ func causes(err error) []error {
 // stamp is beyond any: there is nothing that could carry an older split.
 func route(seen providers.Observation, routes int) *decide.Route {
 	if routes == 0 {
-		return &decide.Route{Accepted: true, Stamp: math.MaxInt64}
+		return &decide.Route{Accepted: true, Processed: true, Stamp: math.MaxInt64}
 	}
 	return &decide.Route{
 		Split: seen.Split, Weight: seen.Weight, LowestWeight: seen.LowestWeight,
-		Accepted: seen.Accepted, Message: seen.Message, Stamp: seen.Stamp, HighestStamp: seen.HighestStamp,
+		Accepted: seen.Accepted, Processed: seen.Processed, Message: seen.Message, Stamp: seen.Stamp, HighestStamp: seen.HighestStamp,
 		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes,
 	}
 }

@@ -7,6 +7,7 @@
 package telemetry
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,8 +25,6 @@ const (
 	OutcomeIdle = "idle"
 	// OutcomeActed: something was written.
 	OutcomeActed = "acted"
-	// OutcomeConflict: somebody else wrote first; the pass is repeated.
-	OutcomeConflict = "conflict"
 	// OutcomeError: the pass failed; it is repeated with back-off.
 	OutcomeError = "error"
 )
@@ -47,11 +46,14 @@ type State struct {
 // Telemetry counts. It is safe for use by several goroutines.
 type Telemetry struct {
 	passes    *prometheus.HistogramVec
-	writes    *prometheus.CounterVec
+	effects   *prometheus.CounterVec
 	releases  *prometheus.CounterVec
 	verdicts  *prometheus.CounterVec
 	looks     prometheus.Histogram
 	lookFails prometheus.Counter
+
+	// Descriptions of what is computed when it is scraped.
+	rollouts, stages, waits, weights *prometheus.Desc
 
 	now   func() time.Time
 	mutex sync.Mutex
@@ -67,7 +69,7 @@ func New(registerer prometheus.Registerer, now func() time.Time) (*Telemetry, er
 			Help:    "How long a pass over one Rollout took, by how it ended.",
 			Buckets: []float64{0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5},
 		}, []string{"outcome"}),
-		writes: counters("writes_total", "Writes to the API server, by what they did and whether they were made.", "effect", "result"),
+		effects: counters("effects_total", "Effects, records and answers, by kind and whether they were performed. One that was in place already wrote nothing.", "effect", "result"),
 		releases: counters("releases_total",
 			"Releases that ended, by how.", "namespace", "result"),
 		verdicts: counters("analysis_verdicts_total", "Looks at the metrics of releases, by verdict.", "verdict"),
@@ -80,12 +82,20 @@ func New(registerer prometheus.Registerer, now func() time.Time) (*Telemetry, er
 			Namespace: namespace, Name: "analysis_errors_total",
 			Help: "Looks at the metrics of releases that could not be made.",
 		}),
+		rollouts: prometheus.NewDesc("weir_rollouts",
+			"Rollouts by the reason of their Ready condition.", []string{"reason"}, nil),
+		stages: prometheus.NewDesc("weir_release_stages",
+			"Rollouts by the stage of their release.", []string{"stage"}, nil),
+		waits: prometheus.NewDesc("weir_oldest_wait_seconds",
+			"How long the longest wait of a release has lasted, by what it waits for.", []string{"waiting_for"}, nil),
+		weights: prometheus.NewDesc("weir_release_weight_ratio",
+			"Share of the traffic that a release under way may give to its new version.", []string{"namespace", "rollout"}, nil),
 		now:   now,
 		state: map[types.NamespacedName]State{},
 	}
-	for _, c := range []prometheus.Collector{t.passes, t.writes, t.releases, t.verdicts, t.looks, t.lookFails, t} {
+	for _, c := range []prometheus.Collector{t.passes, t.effects, t.releases, t.verdicts, t.looks, t.lookFails, t} {
 		if err := registerer.Register(c); err != nil {
-			return nil, err //nolint:wrapcheck // The error names the metric.
+			return nil, fmt.Errorf("cannot register a metric: %w", err)
 		}
 	}
 	return t, nil
@@ -101,13 +111,13 @@ func (t *Telemetry) Pass(outcome string, took time.Duration) {
 	t.passes.WithLabelValues(outcome).Observe(took.Seconds())
 }
 
-// Write counts a write of the given kind; err tells whether it was made.
-func (t *Telemetry) Write(effect string, err error) {
+// Effect counts an effect of the given kind; err tells whether it was performed.
+func (t *Telemetry) Effect(effect string, err error) {
 	result := "ok"
 	if err != nil {
 		result = "error"
 	}
-	t.writes.WithLabelValues(effect, result).Inc()
+	t.effects.WithLabelValues(effect, result).Inc()
 }
 
 // ReleaseEnded counts a release that ended.
@@ -149,20 +159,9 @@ func (t *Telemetry) Forget(rollout types.NamespacedName) {
 	delete(t.state, rollout)
 }
 
-var (
-	rolloutsDesc = prometheus.NewDesc("weir_rollouts",
-		"Rollouts by the reason of their Ready condition.", []string{"reason"}, nil)
-	stagesDesc = prometheus.NewDesc("weir_release_stages",
-		"Rollouts by the stage of their release.", []string{"stage"}, nil)
-	waitDesc = prometheus.NewDesc("weir_oldest_wait_seconds",
-		"How long the longest wait of a release has lasted, by what it waits for.", []string{"waiting_for"}, nil)
-	weightDesc = prometheus.NewDesc("weir_release_weight_ratio",
-		"Share of the traffic that a release under way may give to its new version.", []string{"namespace", "rollout"}, nil)
-)
-
 // Describe implements prometheus.Collector.
 func (t *Telemetry) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{rolloutsDesc, stagesDesc, waitDesc, weightDesc} {
+	for _, d := range []*prometheus.Desc{t.rollouts, t.stages, t.waits, t.weights} {
 		descs <- d
 	}
 }
@@ -184,17 +183,17 @@ func (t *Telemetry) Collect(metrics chan<- prometheus.Metric) {
 			waits[s.Waiting] = max(waits[s.Waiting], now.Sub(s.Since).Seconds())
 		}
 		if underWay(s.Stage) {
-			gauge(weightDesc, float64(s.Weight)/float64(v1alpha1.FullWeight), rollout.Namespace, rollout.Name)
+			gauge(t.weights, float64(s.Weight)/float64(v1alpha1.FullWeight), rollout.Namespace, rollout.Name)
 		}
 	}
 	for reason, n := range reasons {
-		gauge(rolloutsDesc, float64(n), reason)
+		gauge(t.rollouts, float64(n), reason)
 	}
 	for stage, n := range stages {
-		gauge(stagesDesc, float64(n), stage)
+		gauge(t.stages, float64(n), stage)
 	}
 	for waiting, age := range waits {
-		gauge(waitDesc, age, waiting)
+		gauge(t.waits, age, waiting)
 	}
 }
 

@@ -31,8 +31,8 @@ func TestTelemetry(t *testing.T) {
 	weir.Forget(gone)
 	now = now.Add(time.Minute)
 	weir.Set(web, waiting) // The same wait goes on.
-	weir.Write("SetWeight", nil)
-	weir.Write("SetWeight", errors.New("conflict"))
+	weir.Effect("SetWeight", nil)
+	weir.Effect("SetWeight", errors.New("conflict"))
 	weir.ReleaseEnded("shop", v1alpha1.ResultPromoted)
 	weir.Look(v1alpha1.VerdictPass, time.Second, nil)
 	weir.Look("", time.Second, errors.New("no answer"))
@@ -45,6 +45,10 @@ weir_analysis_errors_total 1
 # HELP weir_analysis_verdicts_total Looks at the metrics of releases, by verdict.
 # TYPE weir_analysis_verdicts_total counter
 weir_analysis_verdicts_total{verdict="Pass"} 1
+# HELP weir_effects_total Effects, records and answers, by kind and whether they were performed. One that was in place already wrote nothing.
+# TYPE weir_effects_total counter
+weir_effects_total{effect="SetWeight",result="error"} 1
+weir_effects_total{effect="SetWeight",result="ok"} 1
 # HELP weir_oldest_wait_seconds How long the longest wait of a release has lasted, by what it waits for.
 # TYPE weir_oldest_wait_seconds gauge
 weir_oldest_wait_seconds{waiting_for="Approval"} 60
@@ -62,14 +66,10 @@ weir_releases_total{namespace="shop",result="Promoted"} 1
 # TYPE weir_rollouts gauge
 weir_rollouts{reason="Stable"} 1
 weir_rollouts{reason="WaitingForApproval"} 1
-# HELP weir_writes_total Writes to the API server, by what they did and whether they were made.
-# TYPE weir_writes_total counter
-weir_writes_total{effect="SetWeight",result="error"} 1
-weir_writes_total{effect="SetWeight",result="ok"} 1
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want),
 		"weir_analysis_errors_total", "weir_analysis_verdicts_total", "weir_oldest_wait_seconds",
-		"weir_release_stages", "weir_release_weight_ratio", "weir_releases_total", "weir_rollouts", "weir_writes_total",
+		"weir_release_stages", "weir_release_weight_ratio", "weir_releases_total", "weir_rollouts", "weir_effects_total",
 	); err != nil {
 		t.Error(err)
 	}

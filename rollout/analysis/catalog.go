@@ -82,7 +82,7 @@ func (c *Catalog) template(ctx context.Context, namespace string, ref v1alpha1.T
 	case apierrors.IsNotFound(err):
 		return template, name + " does not exist: create it, or correct the name", nil
 	case err != nil:
-		return template, "", fmt.Errorf("cannot read %s: %w", name, err)
+		return template, "", err
 	}
 	template = metrics.Template{Ref: kind(ref) + "/" + ref.Name, Spec: *spec, Args: map[string]string{}}
 	for _, arg := range ref.Args {
@@ -103,14 +103,19 @@ func (c *Catalog) template(ctx context.Context, namespace string, ref v1alpha1.T
 
 // read gives a template of either kind.
 func (c *Catalog) read(ctx context.Context, namespace string, ref v1alpha1.TemplateReference) (client.Object, *v1alpha1.AnalysisTemplateSpec, error) {
+	key := client.ObjectKey{Namespace: namespace, Name: ref.Name}
+	obj, spec := client.Object(nil), (*v1alpha1.AnalysisTemplateSpec)(nil)
 	if kind(ref) == kindClusterTemplate {
 		t := &v1alpha1.ClusterAnalysisTemplate{}
-		err := c.reader.Get(ctx, client.ObjectKey{Name: ref.Name}, t)
-		return t, &t.Spec, err
+		obj, spec, key.Namespace = t, &t.Spec, ""
+	} else {
+		t := &v1alpha1.AnalysisTemplate{}
+		obj, spec = t, &t.Spec
 	}
-	t := &v1alpha1.AnalysisTemplate{}
-	err := c.reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, t)
-	return t, &t.Spec, err
+	if err := c.reader.Get(ctx, key, obj); err != nil {
+		return nil, nil, fmt.Errorf("cannot read %s %q: %w", kind(ref), ref.Name, err)
+	}
+	return obj, spec, nil
 }
 
 // known is what is known of a template as it is now. The caller holds the mutex.

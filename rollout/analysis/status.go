@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -51,8 +52,11 @@ func (s *TemplateStatus) Reconcile(ctx context.Context, request reconcile.Reques
 		ref.Kind = kindClusterTemplate
 	}
 	obj, spec, err := s.Catalog.read(ctx, request.Namespace, ref)
+	if apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	}
 	if err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return reconcile.Result{}, err
 	}
 	ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, ObservedGeneration: obj.GetGeneration()}
 	wrong, err := s.Catalog.SourceProblem(ctx, spec.MetricSourceName)
@@ -106,8 +110,11 @@ type SourceStatus struct {
 // back by itself, so that an outage shows without a release to suffer from it.
 func (s *SourceStatus) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	source := &v1alpha1.MetricSource{}
-	if err := s.Reader.Get(ctx, request.NamespacedName, source); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	switch err := s.Reader.Get(ctx, request.NamespacedName, source); {
+	case apierrors.IsNotFound(err):
+		return reconcile.Result{}, nil
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("cannot read MetricSource %q: %w", request.Name, err)
 	}
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: reasonAnswering,

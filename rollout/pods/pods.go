@@ -172,8 +172,10 @@ func (w *Watcher) run(f *followed) {
 	lister := &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 			list := &corev1.PodList{}
-			err := w.client.List(ctx, list, options(raw)...)
-			return list, err
+			if err := w.client.List(ctx, list, options(raw)...); err != nil {
+				return nil, fmt.Errorf("cannot list pods: %w", err)
+			}
+			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
 			return w.client.Watch(ctx, &corev1.PodList{}, options(raw)...)
