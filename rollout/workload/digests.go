@@ -13,7 +13,7 @@ import (
 )
 
 // maxDigests bounds how many digests are remembered. Only releases under way
-// read live, and so need any.
+// need any.
 const maxDigests = 8192
 
 var (
@@ -29,7 +29,8 @@ type digestKey struct {
 
 // digest gives the digest of the template of a Deployment or ReplicaSet that
 // was read live. Objects are read typed, in the API server's compact encoding;
-// the costly unstructured copy is fetched once for each change of the object.
+// the costly unstructured copy is fetched only for a change of the object that
+// the informers have not seen yet.
 func (c *Client) digest(ctx context.Context, kind schema.GroupVersionKind, obj client.Object) (string, error) {
 	if v, ok := c.digests.Get(digestKey{obj.GetUID(), obj.GetGeneration()}); ok {
 		return v.(string), nil

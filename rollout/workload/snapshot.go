@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -86,36 +87,41 @@ func (c *Client) readLive(ctx context.Context, rollout *v1alpha1.Rollout, withPo
 		}
 		s.selector = selector
 	}
-	if err := c.liveSets(ctx, s); err != nil {
+	if err := c.readLiveLists(ctx, s, withPods); err != nil {
 		return nil, err
-	}
-	if withPods && s.target != nil {
-		pods := &corev1.PodList{}
-		if err := c.live.List(ctx, pods, client.InNamespace(rollout.Namespace), client.MatchingLabelsSelector{Selector: s.selector}); err != nil {
-			return nil, fmt.Errorf("cannot list the pods of Deployment %q: %w", target.Name, err)
-		}
-		s.pods = pods.Items
 	}
 	return s, c.readDigests(ctx, s)
 }
 
-// liveSets lists the sets that the workload owns or may adopt, and those that
-// Weir made for the Rollout: these two have no label in common.
-func (c *Client) liveSets(ctx context.Context, s *snapshot) error {
-	selectors := []labels.Selector{labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: s.rollout.Name})}
-	if s.selector != nil {
-		selectors = append(selectors, s.selector)
+// readLiveLists lists, side by side, the sets that the workload owns or may
+// adopt, those that Weir made for the Rollout, and the pods. The first two have
+// no label in common.
+func (c *Client) readLiveLists(ctx context.Context, s *snapshot, withPods bool) error {
+	list := func(ctx context.Context, list client.ObjectList, selector labels.Selector) error {
+		return c.live.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabelsSelector{Selector: selector})
 	}
-	for _, selector := range selectors {
-		list := &appsv1.ReplicaSetList{}
-		if err := c.live.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-			return fmt.Errorf("cannot list ReplicaSets of Rollout %q: %w", s.rollout.Name, err)
-		}
-		for i := range list.Items {
-			s.add(&list.Items[i])
+	var managed, owned appsv1.ReplicaSetList
+	var pods corev1.PodList
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return list(ctx, &managed, labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: s.rollout.Name}))
+	})
+	if s.target != nil {
+		group.Go(func() error { return list(ctx, &owned, s.selector) })
+	}
+	if s.target != nil && withPods {
+		group.Go(func() error { return list(ctx, &pods, s.selector) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("cannot list ReplicaSets and pods of Rollout %q: %w", s.rollout.Name, err)
+	}
+	for _, sets := range [][]appsv1.ReplicaSet{managed.Items, owned.Items} {
+		for i := range sets {
+			s.add(&sets[i])
 		}
 	}
 	s.sort()
+	s.pods = pods.Items
 	return nil
 }
 
@@ -200,7 +206,8 @@ func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 			return err
 		}
 	}
-	if s.known(s.digest) {
+	if s.known(s.digest) || !s.live && s.atRest() {
+		// At rest nothing is lowered, and a release starts on live reads only.
 		return nil
 	}
 	err = c.rereadDigests(ctx, s)
@@ -210,6 +217,16 @@ func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 		return nil
 	}
 	return err
+}
+
+// atRest is true when no release is under way.
+func (s *snapshot) atRest() bool {
+	switch s.rollout.Status.Release.Stage {
+	case "", v1alpha1.StageIdle, v1alpha1.StageAborted:
+		return true
+	default:
+		return false
+	}
 }
 
 // matters is false for a set of history whose template certainly is another than
@@ -244,6 +261,8 @@ func (c *Client) rereadDigests(ctx context.Context, s *snapshot) error {
 // digestOf gives the digest of one object of the snapshot.
 func (c *Client) digestOf(ctx context.Context, s *snapshot, obj client.Object) (string, error) {
 	if d, ok := obj.GetAnnotations()[digestAnnotation]; ok && !s.live {
+		// The live reads that follow rest on what the informers have read in full.
+		c.digests.Add(digestKey{obj.GetUID(), obj.GetGeneration()}, d)
 		return d, nil
 	}
 	kind := replicaSetKind
