@@ -99,7 +99,9 @@ func missing(err error) error {
 // Confirm makes sure that nobody has recorded anything, or edited the Rollout,
 // since the pass did.
 func (c *Client) Confirm(ctx context.Context, pass Pass) error {
-	now := &v1alpha1.Rollout{}
+	// Its metadata suffice, and the API server sends them in its compact encoding.
+	now := &metav1.PartialObjectMetadata{}
+	now.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("Rollout"))
 	if err := c.live.Get(ctx, client.ObjectKeyFromObject(pass.Rollout), now); err != nil {
 		return fmt.Errorf("cannot read Rollout %q: %w", pass.Rollout.Name, missing(err))
 	}

@@ -270,7 +270,7 @@ func TestConfirmOrder(t *testing.T) {
 			switch obj.(type) {
 			case *appsv1.ReplicaSet:
 				order = append(order, "read set")
-			case *v1alpha1.Rollout:
+			case *metav1.PartialObjectMetadata:
 				order = append(order, "read Rollout")
 			}
 			return api.Get(ctx, key, obj, opts...)
