@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,7 +33,9 @@ type Client struct {
 	// digests remembers templates' digests by digestKey, adopting the adopters
 	// of a namespace.
 	digests, adopting *lru.Cache
-	now               func() time.Time
+	// looking joins those who want the adopters of a namespace at the same time.
+	looking singleflight.Group
+	now     func() time.Time
 }
 
 // New makes a Client. cached reads from informers, which may be filtered, late

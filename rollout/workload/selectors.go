@@ -31,6 +31,8 @@ const (
 	adoptersAge = 30 * time.Second
 	// maxNamespaces bounds for how many namespaces they are.
 	maxNamespaces = 1024
+	// adoptersPage is how many Deployments are in memory at a time.
+	adoptersPage = 200
 )
 
 // adoptersOf is what is remembered of a namespace.
@@ -40,29 +42,48 @@ type adoptersOf struct {
 }
 
 // adopters are the Deployments in the Rollout's namespace, by name, that would
-// take in the ReplicaSet of a canary.
+// take in the ReplicaSet of a canary. Those who ask at the same time share one
+// look.
 func (c *Client) adopters(ctx context.Context, rollout *v1alpha1.Rollout) ([]string, error) {
-	now := c.now()
-	if memo, ok := c.adopting.Get(rollout.Namespace); ok && now.Sub(memo.(adoptersOf).read) < adoptersAge {
+	namespace, now := rollout.Namespace, c.now()
+	if memo, ok := c.adopting.Get(namespace); ok && now.Sub(memo.(adoptersOf).read) < adoptersAge {
 		return memo.(adoptersOf).names, nil
 	}
-	list := &appsv1.DeploymentList{}
-	if err := c.live.List(ctx, list, client.InNamespace(rollout.Namespace)); err != nil {
-		return nil, fmt.Errorf("cannot list the Deployments of namespace %q: %w", rollout.Namespace, err)
+	names, err, _ := c.looking.Do(namespace, func() (any, error) {
+		names, err := c.listAdopters(ctx, namespace, canarySetLabels(rollout.Name, revisionPrefix))
+		if err == nil {
+			c.adopting.Add(namespace, adoptersOf{read: now, names: names})
+		}
+		return names, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell who would take in the canary: %w", err)
 	}
+	return names.([]string), nil
+}
+
+// listAdopters reads the Deployments of a namespace, of which there may be
+// thousands, page by page.
+func (c *Client) listAdopters(ctx context.Context, namespace string, canary labels.Set) ([]string, error) {
 	var names []string
-	set := canarySetLabels(rollout.Name, revisionPrefix)
-	for i := range list.Items {
-		d := &list.Items[i]
-		selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read spec.selector of Deployment %q: %w", d.Name, err)
+	for next := ""; ; {
+		page := &appsv1.DeploymentList{}
+		if err := c.live.List(ctx, page, client.InNamespace(namespace), client.Limit(adoptersPage), client.Continue(next)); err != nil {
+			return nil, fmt.Errorf("cannot list the Deployments of namespace %q: %w", namespace, err)
 		}
-		if selector.Matches(set) {
-			names = append(names, d.Name)
+		for i := range page.Items {
+			d := &page.Items[i]
+			selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read spec.selector of Deployment %q: %w", d.Name, err)
+			}
+			if selector.Matches(canary) {
+				names = append(names, d.Name)
+			}
+		}
+		if next = page.Continue; next == "" {
+			slices.Sort(names)
+			return names, nil
 		}
 	}
-	slices.Sort(names)
-	c.adopting.Add(rollout.Namespace, adoptersOf{read: now, names: names})
-	return names, nil
 }
