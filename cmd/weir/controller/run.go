@@ -151,6 +151,9 @@ func restConfig(options Options) (*rest.Config, error) {
 	}
 	config.QPS, config.Burst = options.QPS, options.Burst
 	config.UserAgent = name
+	// Watches would be compressed too, each with buffers of its own. The API
+	// server is near, and most of what comes is small or in a compact encoding.
+	config.DisableCompression = true
 	return config, nil
 }
 
