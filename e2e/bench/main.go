@@ -32,6 +32,7 @@ type Figures struct {
 	RouteWritesByResource  map[string]int `json:"writes_by_resource_with_route"`
 	CPUPerRelease          float64        `json:"cpu_ms_per_release"`
 	PeakMemory             float64        `json:"peak_memory_mb"`
+	ProgramMemory          float64        `json:"program_memory_mb"`
 	IdleRollouts           int            `json:"idle_rollouts"`
 	IdleMemory             float64        `json:"idle_memory_mb"`
 	IdleWrites             int            `json:"idle_writes_per_minute"`
@@ -160,6 +161,9 @@ func (f *Figures) readController(ctx context.Context, controller process, cpuBef
 		return err
 	}
 	if f.PeakMemory, err = controller.memory(ctx, "VmHWM"); err != nil {
+		return err
+	}
+	if f.ProgramMemory, err = controller.memory(ctx, "RssFile"); err != nil {
 		return err
 	}
 	w, err := audit.next(fl.namespace)
