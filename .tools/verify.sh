@@ -23,7 +23,7 @@ done
 
 # Module files are tidy, and name the same version of whatever they share.
 while IFS= read -r file; do
-	go -C "$(dirname "$file")" mod tidy -diff || fail "$file is not tidy: run 'make tidy'"
+	go -C "$(dirname "$file")" mod tidy -diff >"$copy/tidy" 2>&1 || { head -n 30 "$copy/tidy" >&2; fail "$file is not tidy: run 'make tidy'"; }
 done < <(git ls-files '*go.mod')
 
 # What the decision core depends on changes only on purpose.
@@ -44,7 +44,7 @@ private=(
 	'(^|[^[:alnum:]._-])/(work|home|root|Users)/[[:alnum:]]' # a path of one machine
 	'(proxy|sum)[.]golang[.]org' 'GOPROXY=[^ ]*http'         # a module proxy
 	'(^|[^.[:alnum:]])(docker|ghcr|quay|gcr)[.]io/'          # an image registry
-	'(^|[^[:alnum:]])issues? +(#|no[.] ?)?[0-9]+'            # an issue's number
+	'(^|[^[:alnum:]-])issues? +(#|no[.] ?)?[0-9]+'            # an issue's number
 )
 for pattern in "${private[@]}"; do
 	# Module sums and the Gateway API's CRDs are others' text.
