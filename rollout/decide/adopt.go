@@ -28,51 +28,61 @@ func (p *pass) planAdopting() {
 }
 
 // handOver brings the canary and the traffic to where the workload can adopt,
-// and begins the handover.
+// and hands over.
 func (p *pass) handOver() {
-	t, c := &p.in.Target, p.canary
-	n := t.Replicas
 	if len(p.in.Problems) > 0 {
 		p.wait(WaitProblem, p.in.Problems[0].Message)
 		return
 	}
-	if !p.seal() || p.removeTwins() {
+	if !p.seal() || p.removeTwins() || !p.grown() || !p.giveBack() || !p.even() {
 		return
 	}
+	t, c := &p.in.Target, p.canary
 	switch {
-	case c.Size < n:
-		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Raise: true, Why: "the workload was scaled up"})
-		p.short()
-		return
-	case c.Available < c.Size && c.Available < n:
-		p.short()
-		return
-	}
-	if !p.giveBack() {
-		return
-	}
-	// Once begun, the workload's controller does not get on with a generation
-	// before it has adopted: it wants to make a set, which the veto refuses.
-	begun := t.Vetoed && !t.Paused
-	switch {
-	case c.Size > n:
-		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Why: "the workload was scaled down"})
-		p.wait(WaitHandOver, "the canary to have the size of the workload")
-	case c.Pods > n:
-		p.wait(WaitHandOver, "the canary to have the size of the workload")
-	case !p.observed() && !begun, n > 0 && (p.lone == nil || p.lone.Size != n):
-		// A scaling that the workload's controller has not acted on would be
-		// spread over both sets, and take the pods of the larger one.
-		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
-	case !begun:
-		p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: n, Raise: true, Why: "the canary is at full size and available"})
+	case !t.Vetoed || t.Paused:
+		p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the canary is at full size and available"})
 		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
 	case t.ActsPaused:
 		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
 	default:
-		p.do(Effect{Kind: EffectAdopt, Name: c.Name, Revision: c.Hash, Size: n, Raise: true, Why: "the workload adopts the canary's pods"})
+		p.do(Effect{Kind: EffectAdopt, Name: c.Name, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the workload adopts the canary's pods"})
 		p.wait(WaitHandOver, "the workload to adopt the canary's pods")
 	}
+}
+
+// grown says whether the canary has all the pods of the workload, which may
+// have been scaled since. More than that are taken away later.
+func (p *pass) grown() bool {
+	n, c := p.in.Target.Replicas, p.canary
+	switch {
+	case c.Size < n:
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Raise: true, Why: "the workload was scaled up"})
+		return p.short()
+	case c.Available < n:
+		return p.short()
+	}
+	return true
+}
+
+// even says whether both versions have exactly the size of the workload, and
+// its controller knows. A scaling that it has not acted on would be spread over
+// both sets, and take the pods of the larger one.
+func (p *pass) even() bool {
+	t, c := &p.in.Target, p.canary
+	n := t.Replicas
+	if c.Size > n {
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Why: "the workload was scaled down"})
+	}
+	if c.Pods > n || c.Size > n {
+		return p.wait(WaitHandOver, "the canary to have the size of the workload")
+	}
+	// Once begun, the workload's controller does not get on with a generation
+	// before it has adopted: it wants to make a set, which the veto refuses.
+	begun := t.Vetoed && !t.Paused
+	if !begun && !p.observed() || n > 0 && (p.lone == nil || p.lone.Size != n) {
+		return p.wait(WaitWorkload, "the workload's controller to see its newest generation")
+	}
+	return true
 }
 
 // giveBack widens the user's Services and gives the routes back, so that stable
@@ -84,7 +94,7 @@ func (p *pass) giveBack() bool {
 		p.do(Effect{Kind: EffectRestoreRoute, Why: "traffic follows the pods of the workload now"})
 		return p.wait(WaitExposure, "the data plane to accept the routes as they were")
 	}
-	if r != nil && !r.Accepted {
+	if r != nil && !r.Processed {
 		return p.wait(WaitExposure, "the data plane to accept the routes as they were"+because(r.Message))
 	}
 	return wide || p.wait(WaitPin, "the Services to take all pods of the workload")
@@ -92,32 +102,16 @@ func (p *pass) giveBack() bool {
 
 // completeHandover follows the workload until it runs one version alone.
 func (p *pass) completeHandover() {
-	t, c := &p.in.Target, p.canary
-	if !p.giveBack() {
+	if !p.giveBack() || !p.isAdopted() || !p.rightTemplate() {
 		return
 	}
-	if c != nil && c.Labelled && c.Owner != OwnerTarget {
-		p.wait(WaitHandOver, "the workload to adopt the canary's pods")
-		if t.Revision == c.Hash && t.Paused {
-			p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the handover goes on"})
-		}
-		return
-	}
-	third := t.Revision != p.st.Canary.Revision && t.Revision != p.st.Stable.Revision
-	switch {
-	case third && !t.Paused && t.Vetoed:
-		// Nothing else has held this template, and the veto keeps it only so long.
-		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a new template came during the handover"})
-		p.wait(WaitHandOver, "the newest template to be held")
-	case t.Paused && !third && (p.active > 1 || t.Revision == p.st.Stable.Revision):
-		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "the handover is to be completed"})
-		p.wait(WaitHandOver, "the workload to go on with the handover")
+	switch t := &p.in.Target; {
 	case !p.observed():
 		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	case p.active > 1 && t.Paused:
 		p.shrinkSmallest()
 		p.wait(WaitHandOver, "the older pods to go, before the newest template is released")
-	case p.active > 1 || t.Replicas > 0 && p.active == 0:
+	case p.active > 1 || p.active == 0 && t.Replicas > 0:
 		p.wait(WaitHandOver, "the workload to scale the older pods down")
 	case t.Vetoed:
 		p.endVeto()
@@ -127,6 +121,37 @@ func (p *pass) completeHandover() {
 			p.finishAdopting(p.survivor())
 		}
 	}
+}
+
+// isAdopted says whether the workload has adopted the canary, now that its
+// labels ask for it.
+func (p *pass) isAdopted() bool {
+	t, c := &p.in.Target, p.canary
+	if c == nil || !c.Labelled || c.Owner == OwnerTarget {
+		return true
+	}
+	if t.Revision == c.Hash && t.Paused {
+		p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the handover goes on"})
+	}
+	return p.wait(WaitHandOver, "the workload to adopt the canary's pods")
+}
+
+// rightTemplate lets the workload run the canary's template, or stable's again
+// if that is what people want now. A third one waits, held.
+func (p *pass) rightTemplate() bool {
+	t := &p.in.Target
+	stable := t.Revision == p.st.Stable.Revision
+	third := !stable && t.Revision != p.st.Canary.Revision
+	switch {
+	case third && !t.Paused && t.Vetoed:
+		// Nothing else has held this template, and the veto keeps it only so long.
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a new template came during the handover"})
+		return p.wait(WaitHandOver, "the newest template to be held")
+	case t.Paused && !third && (p.active > 1 || stable):
+		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "the handover is to be completed"})
+		return p.wait(WaitHandOver, "the workload to go on with the handover")
+	}
+	return true
 }
 
 // endVeto takes the veto away, now that the workload runs one version alone.
@@ -162,21 +187,11 @@ func (p *pass) survivor() *Set {
 // workload's own strategy would; the controller of a paused workload gives them
 // to the largest.
 func (p *pass) shrinkSmallest() {
-	var smallest, largest *Set
+	smallest, largest := p.extremes()
 	available := int32(0)
 	for i := range p.in.Sets {
-		s := &p.in.Sets[i]
-		if s.Owner != OwnerTarget || s.Size == 0 {
-			continue
-		}
-		available += s.Available
-		if largest == nil || s.Size > largest.Size || s.Size == largest.Size && s.Created.After(largest.Created) {
-			largest = s
-		}
-	}
-	for i := range p.in.Sets {
-		if s := &p.in.Sets[i]; s.Owner == OwnerTarget && s.Size > 0 && s != largest && (smallest == nil || s.Size < smallest.Size) {
-			smallest = s
+		if s := &p.in.Sets[i]; s.active() {
+			available += s.Available
 		}
 	}
 	spare := max(0, available-(p.in.Target.Replicas-p.in.Target.MaxUnavailable))
@@ -185,6 +200,36 @@ func (p *pass) shrinkSmallest() {
 	if take > 0 {
 		p.do(Effect{Kind: EffectShrinkSet, Name: smallest.Name, Revision: largest.Hash, Size: smallest.Size - take,
 			Why: "a handover is finished before the next release"})
+	}
+}
+
+// extremes are the smallest and the largest active set, the oldest and the
+// newest among equals. There are two at least.
+func (p *pass) extremes() (smallest, largest *Set) {
+	for i := range p.in.Sets {
+		s := &p.in.Sets[i]
+		if !s.active() {
+			continue
+		}
+		if smallest == nil || before(s, smallest) {
+			smallest = s
+		}
+		if largest == nil || before(largest, s) {
+			largest = s
+		}
+	}
+	return smallest, largest
+}
+
+// before orders sets by size, then by age, then by name.
+func before(a, b *Set) bool {
+	switch {
+	case a.Size != b.Size:
+		return a.Size < b.Size
+	case !a.Created.Equal(b.Created):
+		return a.Created.Before(b.Created)
+	default:
+		return a.Name < b.Name
 	}
 }
 

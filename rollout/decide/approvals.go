@@ -11,8 +11,14 @@ import (
 // names says whether an Approval is about the release that the status shows.
 // The number tells attempts apart, also of one revision.
 func (p *pass) names(a *v1alpha1.Approval) bool {
-	return a.Spec.TargetRef.UID == p.in.Rollout.UID && a.Spec.Approver != nil &&
+	return p.concerns(a) && a.Spec.Approver != nil &&
 		a.Spec.Release == p.old.Release.Number && a.Spec.Revision == p.old.Canary.Revision
+}
+
+// concerns says whether an Approval is about this Rollout. Admission has checked
+// the rights of the approver by the name, so that counts as much as the UID.
+func (p *pass) concerns(a *v1alpha1.Approval) bool {
+	return a.Spec.TargetRef.UID == p.in.Rollout.UID && a.Spec.TargetRef.Name == p.in.Rollout.Name
 }
 
 // command is the oldest Approval that asks for an action on this release, nil
@@ -100,9 +106,11 @@ func (p *pass) approvers(g *v1alpha1.ApprovalGate) []string {
 }
 
 // excluded says whether an Approval is by the author of the change, at a gate
-// where that does not count.
+// where that does not count: by the one who is named, and by the one who wrote
+// the template. Else who makes a change could name somebody else.
 func (p *pass) excluded(g *v1alpha1.ApprovalGate, a *v1alpha1.Approval) bool {
-	return g.ChangeAuthor == v1alpha1.ChangeAuthorExcluded && a.Spec.Approver.Username == p.st.Release.ChangeAuthor
+	user, r := a.Spec.Approver.Username, &p.st.Release
+	return g.ChangeAuthor == v1alpha1.ChangeAuthorExcluded && (user == r.ChangeAuthor || user == r.ChangedBy)
 }
 
 // expired says whether an Approval came after its gate had timed out.
@@ -131,7 +139,7 @@ func (p *pass) answers() []Answer {
 				has = &a.Status.Conditions[j]
 			}
 		}
-		if has != nil && has.Status == metav1.ConditionTrue || a.Spec.TargetRef.UID != p.in.Rollout.UID {
+		if has != nil && has.Status == metav1.ConditionTrue || !p.concerns(a) {
 			continue
 		}
 		answer, known := p.answer(a)
@@ -182,17 +190,26 @@ func (p *pass) answerGate(a *v1alpha1.Approval) (Answer, bool) {
 	case p.excluded(g, a):
 		return Answer{Reason: v1alpha1.ReasonChangeAuthor, Message: "the author of the change may not approve it"}, true
 	}
-	if r := p.recorded(v1alpha1.GateApproval, g.Name); r != nil && expired(a, r.Deadline) {
+	switch r := p.recorded(v1alpha1.GateApproval, g.Name); {
+	case r != nil && expired(a, r.Deadline):
 		return Answer{Reason: v1alpha1.ReasonExpired, Message: "the gate timed out before it came"}, true
+	case p.saidBefore(a):
+		return Answer{Reason: v1alpha1.ReasonSameUser, Message: "the same person has approved already"}, true
+	default:
+		return Answer{Counted: true, Reason: v1alpha1.ReasonCounted, Message: "it counts for gate " + g.Name}, true
 	}
+}
+
+// saidBefore says whether the same person has approved the same gate before.
+func (p *pass) saidBefore(a *v1alpha1.Approval) bool {
 	for i := range p.in.Approvals {
 		b := &p.in.Approvals[i]
-		if b.Spec.Action == a.Spec.Action && b.Spec.Gate == a.Spec.Gate && p.names(b) &&
-			b.Spec.Approver.Username == a.Spec.Approver.Username && earlier(b, a) {
-			return Answer{Reason: v1alpha1.ReasonSameUser, Message: "the same person has approved already"}, true
+		same := b.Spec.Action == a.Spec.Action && b.Spec.Gate == a.Spec.Gate && p.names(b)
+		if same && b.Spec.Approver.Username == a.Spec.Approver.Username && earlier(b, a) {
+			return true
 		}
 	}
-	return Answer{Counted: true, Reason: v1alpha1.ReasonCounted, Message: "it counts for gate " + g.Name}, true
+	return false
 }
 
 // answerCommand answers a Promote, an Abort or a Retry that was not followed.
@@ -200,14 +217,12 @@ func (p *pass) answerCommand(a *v1alpha1.Approval) (Answer, bool) {
 	stage := p.st.Release.Stage
 	switch a.Spec.Action {
 	case v1alpha1.ActionRetry:
-		switch stage {
-		case v1alpha1.StageAborted, v1alpha1.StageRollingBack:
+		if stage == v1alpha1.StageAborted || stage == v1alpha1.StageRollingBack {
 			return Answer{}, false
 		}
 		return Answer{Reason: v1alpha1.ReasonNotAsked, Message: "only a release that was rolled back can be tried again"}, true
 	case v1alpha1.ActionPromote:
-		switch stage {
-		case v1alpha1.StageProgressing:
+		if stage == v1alpha1.StageProgressing {
 			return Answer{}, false
 		}
 		return Answer{Reason: v1alpha1.ReasonNotAsked, Message: "only a release that walks its steps can be promoted"}, true

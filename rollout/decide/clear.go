@@ -15,7 +15,7 @@ func (p *pass) clear() bool {
 
 // remains says whether anything of Weir's is there.
 func (p *pass) remains() bool {
-	if r := p.in.Route; r != nil && (r.Split || r.HighestStamp > 0) || p.in.Target.Vetoed {
+	if r := p.in.Route; r != nil && (r.Split || r.HighestStamp > 0) || p.in.Target.Vetoed || p.servicesLeft() {
 		return true
 	}
 	for i := range p.in.Sets {
@@ -23,6 +23,11 @@ func (p *pass) remains() bool {
 			return true
 		}
 	}
+	return false
+}
+
+// servicesLeft says whether a Service is not as it was before the release.
+func (p *pass) servicesLeft() bool {
 	for i := range p.in.Backends {
 		if b := &p.in.Backends[i]; b.Canary && b.Exists || !b.Canary && b.Revision != "" {
 			return true
@@ -40,7 +45,7 @@ func (p *pass) clearTraffic() bool {
 	case r.Weight > 0:
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "no release is under way"})
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
-	case !r.Accepted:
+	case !r.Processed:
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
 	}
 	return true
@@ -67,21 +72,15 @@ func (p *pass) clearRoutes() bool {
 		p.do(Effect{Kind: EffectRestoreRoute, Why: "its release is over"})
 		return p.wait(WaitExposure, "the data plane to accept the routes as they were")
 	}
-	left := false
-	for i := range p.in.Backends {
-		if b := &p.in.Backends[i]; b.Canary && b.Exists || !b.Canary && b.Revision != "" {
-			left = true
-		}
-	}
-	if !left {
+	if !p.servicesLeft() {
 		return true
 	}
-	if r != nil && !r.Accepted {
+	if r != nil && !r.Processed {
 		return p.wait(WaitExposure, "the data plane to accept the routes as they were"+because(r.Message))
 	}
 	p.widen()
-	for i := range p.in.Backends {
-		if b := &p.in.Backends[i]; b.Canary && b.Exists {
+	for b := range p.services(true) {
+		if b.Exists {
 			p.do(Effect{Kind: EffectDeleteBackend, Name: b.Name, Revision: b.Revision, Why: "its release is over"})
 		}
 	}
@@ -92,8 +91,8 @@ func (p *pass) clearRoutes() bool {
 // have them.
 func (p *pass) widen() bool {
 	wide := true
-	for i := range p.in.Backends {
-		if b := &p.in.Backends[i]; !b.Canary && b.Revision != "" {
+	for b := range p.services(false) {
+		if b.Revision != "" {
 			p.do(Effect{Kind: EffectWiden, Name: b.Name, Why: "all pods of the workload may serve"})
 			wide = false
 		}
@@ -159,27 +158,38 @@ func (p *pass) planRollingBack() {
 // closeTraffic lowers and seals. Both objects are stamped even when there is
 // nothing to lower, so that raises in flight fail.
 func (p *pass) closeTraffic() bool {
-	r, c := p.in.Route, p.canary
-	sealed := p.st.Record.ExposureSeq
-	ours := c != nil && c.Owner == OwnerWeir
-	if r != nil && (r.Weight > 0 || r.Stamp < sealed && (r.Split || ours)) {
-		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
-	}
-	// Without routes the pods go at once, and nothing can reach a set that is gone.
-	if ours && p.routed && c.Stamp < sealed {
-		p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
-	}
-	if ours && p.routed && !p.sharedCallers() {
-		// From the adoption the Services are wide and the canary serves by them.
-		p.pin()
+	p.closeRoutes()
+	if c := p.canary; c != nil && c.Owner == OwnerWeir && p.routed {
+		// Without routes the pods go at once, and nothing can reach a set that is
+		// gone.
+		if c.Stamp < p.st.Record.ExposureSeq {
+			p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
+		}
+		if !p.sharedCallers() {
+			// From the adoption the Services are wide and the canary serves by them.
+			p.pin()
+		}
 	}
 	if len(p.effects) > 0 {
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
 	}
-	if r != nil && r.Split && !r.Accepted {
+	if r := p.in.Route; r != nil && r.Split && !r.Processed {
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
 	}
 	return true
+}
+
+// closeRoutes takes the weight off the routes and stamps them, also the user's
+// own as long as there is a canary that older writes could send traffic to.
+func (p *pass) closeRoutes() {
+	r := p.in.Route
+	if r == nil {
+		return
+	}
+	reachable := r.Split || p.canary != nil && p.canary.Owner == OwnerWeir
+	if r.Weight > 0 || reachable && r.Stamp < p.st.Record.ExposureSeq {
+		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
+	}
 }
 
 // adopted says whether the workload owns the canary's pods.
@@ -251,34 +261,41 @@ func (p *pass) end() {
 // planAborted waits, held, for a template other than the one that failed.
 func (p *pass) planAborted() {
 	t := &p.in.Target
-	retry := p.command(v1alpha1.ActionRetry)
 	stay := t.Revision == p.st.Release.FailedRevision && t.Paused && t.UID == p.st.Workload.UID
-	if stay && retry == nil && !p.deleting() && p.keepPods() {
-		p.wait(WaitRevert, p.rolledBackText())
-		return
-	}
-	if len(p.in.Problems) > 0 && t.UID != "" && !p.deleting() {
-		p.wait(WaitProblem, p.in.Problems[0].Message)
-		return
-	}
-	if !p.clear() {
-		return
-	}
+	retry := p.command(v1alpha1.ActionRetry)
 	switch {
 	case p.deleting():
 		p.leave()
-	case stay && retry != nil && len(p.in.Problems) == 0 && !p.in.Rollout.Spec.Paused && t.Replicas > 0 && p.observed():
+	case stay && retry == nil && p.keepPods():
+		p.wait(WaitRevert, p.rolledBackText())
+	case len(p.in.Problems) > 0 && t.UID != "":
+		p.wait(WaitProblem, p.in.Problems[0].Message)
+	case !p.clear():
+	case !stay:
+		p.leaveAborted()
+	case retry != nil && p.mayStart():
 		p.start(commandText(retry))
 		p.planProgressing()
-	case stay:
-		p.wait(WaitRevert, p.rolledBackText())
-	case t.UID != "" && !p.observed():
-		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	default:
-		if !p.in.Fresh {
-			p.needLive = true
-			return
-		}
+		p.wait(WaitRevert, p.rolledBackText())
+	}
+}
+
+// mayStart says whether nothing keeps a release of the failed version from
+// being tried again.
+func (p *pass) mayStart() bool {
+	return len(p.in.Problems) == 0 && !p.in.Rollout.Spec.Paused && p.in.Target.Replicas > 0 && p.observed()
+}
+
+// leaveAborted goes on with whatever has taken the place of the version that
+// failed.
+func (p *pass) leaveAborted() {
+	switch {
+	case p.in.Target.UID != "" && !p.observed():
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
+	case !p.in.Fresh:
+		p.needLive = true
+	default:
 		st := p.edit()
 		st.Release.Stage = v1alpha1.StageIdle
 		st.Canary = v1alpha1.RevisionStatus{}

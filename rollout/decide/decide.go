@@ -1,5 +1,12 @@
 package decide
 
+import (
+	"fmt"
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
 // Decide says what to record and to do, given what was observed. It is pure:
 // equal inputs give equal decisions, and the input is not changed.
 func Decide(in Input) Decision {
@@ -36,6 +43,9 @@ func (p *pass) run() {
 	if found, wrong := p.plan.check(); wrong && len(p.in.Problems) == 0 {
 		p.in.Problems = []Problem{found}
 	}
+	if p.takenOut() && len(p.in.Problems) == 0 {
+		p.in.Problems = []Problem{{Reason: v1alpha1.ReasonUnsupported, Message: p.takenOutText()}}
+	}
 	p.guard()
 	if !p.in.Fresh && p.st == p.old && len(p.effects) > 0 {
 		// Nothing but less weight, on what the caches say: the rest can wait for
@@ -49,6 +59,22 @@ func (p *pass) run() {
 		p.display()
 	}
 }
+
+// takenOut says whether somebody has taken the workload out of Weir's hands, or
+// given it to another Rollout: its label has another value.
+func (p *pass) takenOut() bool {
+	t := &p.in.Target
+	return t.UID != "" && t.Label != "" && t.Label != p.in.Rollout.Name
+}
+
+func (p *pass) takenOutText() string {
+	return fmt.Sprintf("the workload has the label %s=%s, so it is not in the hands of this Rollout: take the label off to put it there again",
+		v1alpha1.RolloutLabel, p.in.Target.Label)
+}
+
+// problemInterval is how often a Rollout with a problem is looked at again: what
+// repairs it may be an object that nobody watches.
+const problemInterval = time.Minute
 
 // needsTerm says whether this process is about to act on a release for the first
 // time. What only lowers need not wait for that.
@@ -76,6 +102,9 @@ func lowers(e *Effect) bool {
 // decision turns the pass into its result. What rests on caches may only lower;
 // everything else is decided again on live reads.
 func (p *pass) decision() Decision {
+	if len(p.in.Problems) > 0 {
+		p.wake(p.in.Now.Add(problemInterval))
+	}
 	d := Decision{Waiting: p.waiting, WakeAt: p.wakeAt}
 	p.wakeAtDeadline(&d)
 	if !p.in.Fresh && !p.cacheable() {

@@ -92,30 +92,30 @@ func (p *pass) stableSet() *Set {
 // Before the endpoint controller has acted on that no canary pod may exist: the
 // user's Services select it too.
 func (p *pass) prepareBackends() bool {
-	ready := true
-	for i := range p.in.Backends {
-		b := &p.in.Backends[i]
-		if b.Canary && (!b.Exists || b.Revision != p.st.Canary.Revision || b.Stamp < p.st.Record.ReleaseSeq) {
-			p.do(Effect{Kind: EffectEnsureBackend, Name: b.Name, Revision: p.st.Canary.Revision, Why: "the canary needs a Service of its own"})
-			ready = false
-		}
-	}
-	if p.sharedCallers() {
-		return ready || p.wait(WaitPin, "the canary's Services to be made")
-	}
-	ready = p.pin() && ready
-	if !ready && p.in.Target.Replicas == 0 {
+	made := p.makeServices()
+	switch {
+	case p.sharedCallers():
+		return made || p.wait(WaitPin, "the canary's Services to be made")
+	case p.pin() && made:
+		return p.pinSeen()
+	case p.in.Target.Replicas == 0:
 		return p.wait(WaitScaledToZero, "the workload to be scaled up from zero")
-	}
-	if !ready {
+	default:
 		return p.wait(WaitPin, "the Services to be narrowed to the stable version")
 	}
-	for i := range p.in.Backends {
-		if b := &p.in.Backends[i]; !b.Canary && b.Seen != p.st.Stable.Revision {
-			return p.wait(WaitPin, fmt.Sprintf("EndpointSlices of Service %s to show that it is narrowed to the stable version", b.Name))
+}
+
+// makeServices makes the canary's Services, or stamps those that an earlier
+// release has left. It is true when all are there.
+func (p *pass) makeServices() bool {
+	made := true
+	for b := range p.services(true) {
+		if !b.Exists || b.Revision != p.st.Canary.Revision || b.Stamp < p.st.Record.ReleaseSeq {
+			p.do(Effect{Kind: EffectEnsureBackend, Name: b.Name, Revision: p.st.Canary.Revision, Why: "the canary needs a Service of its own"})
+			made = false
 		}
 	}
-	return true
+	return made
 }
 
 // pin narrows the user's Services to the stable version where they are not. It
@@ -123,9 +123,8 @@ func (p *pass) prepareBackends() bool {
 func (p *pass) pin() bool {
 	pinned := true
 	stable := p.st.Stable.Revision
-	for i := range p.in.Backends {
-		b := &p.in.Backends[i]
-		if b.Canary || b.Revision == stable {
+	for b := range p.services(false) {
+		if b.Revision == stable {
 			continue
 		}
 		pinned = false
@@ -136,26 +135,33 @@ func (p *pass) pin() bool {
 	return pinned
 }
 
+// pinSeen says whether the endpoint controller has acted on the pins.
+func (p *pass) pinSeen() bool {
+	for b := range p.services(false) {
+		if b.Seen != p.st.Stable.Revision {
+			return p.wait(WaitPin, fmt.Sprintf("EndpointSlices of Service %s to show that it is narrowed to the stable version", b.Name))
+		}
+	}
+	return true
+}
+
 // inForce says whether the exposure is exactly what is allowed. Before the
 // clock of the step runs it must also be accepted by the data plane, or without
 // routes the pods must be there. Later neither a new generation of the route
 // that keeps the weight nor missing pods interrupt it.
 func (p *pass) inForce() bool {
-	if p.st.Record.Lowered {
+	switch {
+	case p.st.Record.Lowered:
 		return false
+	case p.routed:
+		return p.weightInForce(p.st.Release.VerifiedAt != nil)
+	default:
+		return p.sizeInForce(p.st.Release.VerifiedAt != nil)
 	}
-	verified := p.st.Release.VerifiedAt != nil
-	if !p.routed {
-		size := p.size()
-		switch {
-		case size == 0:
-			return true
-		case p.canary == nil || p.canary.Stamp < p.st.Record.ExposureSeq:
-			return false
-		default:
-			return verified || p.canary.Size == size && p.canary.Available >= size
-		}
-	}
+}
+
+// weightInForce is inForce with routes.
+func (p *pass) weightInForce(verified bool) bool {
 	r, weight := p.in.Route, p.allowed()
 	switch {
 	case r == nil || r.Weight != weight || r.LowestWeight != weight:
@@ -164,6 +170,19 @@ func (p *pass) inForce() bool {
 		return !r.Split || r.Accepted || verified
 	default:
 		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted || verified)
+	}
+}
+
+// sizeInForce is inForce without routes.
+func (p *pass) sizeInForce(verified bool) bool {
+	size, c := p.size(), p.canary
+	switch {
+	case size == 0:
+		return true
+	case c == nil || c.Stamp < p.st.Record.ExposureSeq:
+		return false
+	default:
+		return verified || c.Size == size && c.Available >= size
 	}
 }
 
@@ -217,7 +236,7 @@ func (p *pass) fit() bool {
 // mayShrink says whether pods may be taken away: without routes always, else
 // when the data plane sends the canary no more than is allowed.
 func (p *pass) mayShrink() bool {
-	return !p.routed || p.in.Route != nil && p.in.Route.Accepted && p.in.Route.Weight <= p.allowed()
+	return !p.routed || p.in.Route != nil && p.in.Route.Processed && p.in.Route.Weight <= p.allowed()
 }
 
 // restore ends a lowering when the pods are back. It is true when it has ended.
@@ -266,8 +285,8 @@ func (p *pass) weigh() {
 
 // endpoints says whether every Service of the canary has a ready endpoint.
 func (p *pass) endpoints() bool {
-	for i := range p.in.Backends {
-		if b := &p.in.Backends[i]; b.Canary && (!b.Exists || b.ReadyCanary == 0) {
+	for b := range p.services(true) {
+		if !b.Exists || b.ReadyCanary == 0 {
 			return false
 		}
 	}

@@ -31,27 +31,35 @@ func (p *pass) termsOf(s step) terms {
 		t.approvals = s.gates.Approvals
 		written = s.gates.Analysis
 	}
-	exposure := s.exposure(p.in.Target.Replicas, p.routed)
 	// Where nothing is exposed there is nothing to analyse, unless asked for.
-	if a := p.in.Rollout.Spec.Analysis; a != nil && (written != nil || exposure > 0) {
-		t.require = v1alpha1.RequireNoFailure
-		if exposure > 0 && !s.isFull(p.routed) {
-			t.require = v1alpha1.RequirePass
-		}
-		t.timeout = a.Timeout.Or(defaultAnalysisTimeout)
-		t.onTimeout = orHold(a.OnTimeout)
-		if written != nil {
-			t.require = orVerdict(written.Require, t.require)
-			t.timeout = written.Timeout.Or(t.timeout)
-			if written.OnTimeout != "" {
-				t.onTimeout = written.OnTimeout
-			}
-		}
+	exposed := s.exposure(p.in.Target.Replicas, p.routed) > 0
+	if p.in.Rollout.Spec.Analysis != nil && (written != nil || exposed) {
+		p.analysisTerms(&t, written, exposed && !s.isFull(p.routed))
 	}
 	if s.gates == nil && t.require == "" && !s.appended {
 		t.hold, t.implied = impliedHold, true
 	}
 	return t
+}
+
+// analysisTerms fills in what a step needs of the analysis: what is written at
+// the step, else what is written for all steps, else what is implied.
+func (p *pass) analysisTerms(t *terms, written *v1alpha1.AnalysisGate, partial bool) {
+	a := p.in.Rollout.Spec.Analysis
+	t.require = v1alpha1.RequireNoFailure
+	if partial {
+		t.require = v1alpha1.RequirePass
+	}
+	t.timeout = a.Timeout.Or(defaultAnalysisTimeout)
+	t.onTimeout = orHold(a.OnTimeout)
+	if written == nil {
+		return
+	}
+	t.require = orVerdict(written.Require, t.require)
+	t.timeout = written.Timeout.Or(t.timeout)
+	if written.OnTimeout != "" {
+		t.onTimeout = written.OnTimeout
+	}
 }
 
 func orHold(a v1alpha1.TimeoutAction) v1alpha1.TimeoutAction {
@@ -86,22 +94,10 @@ func (p *pass) judge() bool {
 		st := p.edit()
 		st.Release.VerifiedAt, st.Release.Deadline = micro(p.in.Now), nil
 	}
-	p.gates = make([]gate, 0, 2+len(t.approvals))
-	passed := true
-	for _, g := range [...]func(terms) (gate, bool){p.holdGate, p.analysisGate} {
-		if g, there := g(t); there {
-			p.gates = append(p.gates, g)
-			passed = passed && g.State == v1alpha1.GatePassed
-		}
-	}
-	for i := range t.approvals {
-		g := p.approvalGate(&t.approvals[i], passed)
-		p.gates = append(p.gates, g)
-	}
+	p.weighGates(t)
 	for i := range p.gates {
 		switch g := &p.gates[i]; g.State {
 		case v1alpha1.GatePassed:
-			continue
 		case v1alpha1.GateFailed:
 			p.rollBack(ending{cause: v1alpha1.CauseFailed, message: g.Message})
 			p.planRollingBack()
@@ -112,6 +108,21 @@ func (p *pass) judge() bool {
 		}
 	}
 	return true
+}
+
+// weighGates looks at every gate of the step, at people last.
+func (p *pass) weighGates(t terms) {
+	p.gates = make([]gate, 0, 2+len(t.approvals))
+	passed := true
+	for _, look := range [...]func(terms) (gate, bool){p.holdGate, p.analysisGate} {
+		if g, there := look(t); there {
+			p.gates = append(p.gates, g)
+			passed = passed && g.State == v1alpha1.GatePassed
+		}
+	}
+	for i := range t.approvals {
+		p.gates = append(p.gates, p.approvalGate(&t.approvals[i], passed))
+	}
 }
 
 // approvedAlready says whether people have answered before they were asked.

@@ -111,6 +111,8 @@ func (p *pass) endingByChange() ending {
 		return ending{cause: v1alpha1.CauseTargetGone, message: "the workload does not exist any more", live: true}
 	case t.UID != p.st.Workload.UID:
 		return ending{cause: v1alpha1.CauseTargetGone, message: "the workload was deleted and created again", live: true}
+	case p.takenOut():
+		return ending{cause: v1alpha1.CauseUserAbort, message: p.takenOutText()}
 	case t.Revision == p.st.Stable.Revision:
 		return ending{cause: v1alpha1.CauseReverted, message: "the template is that of the stable version again", live: !news}
 	case t.Revision != p.st.Canary.Revision:
@@ -137,9 +139,9 @@ func (p *pass) endingByEvidence() ending {
 	if c := p.crash(); c != nil {
 		return ending{cause: v1alpha1.CauseFailed, message: crashText(c)}
 	}
-	if p.st.Record.Lowerings >= maxLowerings-1 && p.podsLost() {
+	if lost := p.exposureLost(); lost != "" && p.st.Record.Lowerings >= maxLowerings-1 {
 		return ending{cause: v1alpha1.CauseFailed, live: true,
-			message: fmt.Sprintf("the canary lost its exposure %d times, now since it has no available pod", maxLowerings)}
+			message: fmt.Sprintf("the canary lost its exposure %d times, now since %s", maxLowerings, lost)}
 	}
 	return ending{}
 }
@@ -164,6 +166,23 @@ func (p *pass) crash() *Crash {
 		return c
 	}
 	return nil
+}
+
+// exposureLost says in words what the canary's traffic has lost: its pods, or a
+// Service; empty if it has lost nothing.
+func (p *pass) exposureLost() string {
+	if p.podsLost() {
+		return "it has no available pod"
+	}
+	if p.st.Record.Lowered || p.in.Route == nil || p.in.Route.Weight == 0 {
+		return ""
+	}
+	for i := range p.in.Backends {
+		if b := &p.in.Backends[i]; b.Canary && !b.Exists {
+			return "its Service " + b.Name + " is gone"
+		}
+	}
+	return ""
 }
 
 // podsLost says whether the canary serves traffic by the rules, yet has no
@@ -191,6 +210,7 @@ func (p *pass) rollBack(e ending) {
 	switch e.cause {
 	case v1alpha1.CauseFailed, v1alpha1.CauseUserAbort, v1alpha1.CauseDeadlineExceeded, v1alpha1.CauseDeleted:
 		r.FailedRevision = st.Canary.Revision
+	default:
 	}
 	st.Record.DesiredWeight = 0
 	st.Record.ExposureSeq = st.Record.Seq
@@ -208,17 +228,18 @@ func (p *pass) rollBack(e ending) {
 func (p *pass) lower() {
 	zero := p.in.Target.Replicas == 0
 	switch {
-	case p.podsLost():
+	case p.exposureLost() != "":
 		// The caches of routes and sets may be of different times: the weight of
 		// now beside the pods of before it.
 		if !p.in.Fresh {
 			p.needLive = true
 			return
 		}
+		why := p.exposureLost()
 		st := p.lowerTo(0)
 		st.Record.Lowered = true
 		st.Record.Lowerings++
-		p.event(EventWarning, "ExposureLowered", "LowerExposure", "The canary has no available pod: its traffic goes to stable until it has")
+		p.event(EventWarning, "ExposureLowered", "LowerExposure", "The canary's traffic goes to stable, since "+why)
 	case zero && !p.st.Record.Lowered:
 		st := p.lowerTo(0)
 		st.Record.Lowered = true

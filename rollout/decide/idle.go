@@ -47,38 +47,56 @@ func (p *pass) meetTarget() {
 
 // settle goes through the rules of rest, in their order.
 func (p *pass) settle() {
+	if s := p.running(); s != nil && s.Hash != p.st.Stable.Revision && (p.st.Stable.Revision != "" || p.complete(s)) {
+		p.follow(s)
+	}
 	t := &p.in.Target
-	running := p.running()
-	switch {
-	case p.st.Stable.Revision == "" && running == nil:
+	switch stable := p.st.Stable.Revision; {
+	case stable == "":
 		p.first()
-	case running != nil && running.Hash != p.st.Stable.Revision && (p.st.Stable.Revision != "" || p.complete(running)):
-		p.follow(running)
-		p.settle()
-	case t.Revision == p.st.Stable.Revision:
+	case t.Revision == stable:
 		p.restAtStable()
-	case p.st.Stable.Revision == "":
-		p.first()
-	case !t.Paused && t.Replicas == 0:
-		// Caches have no empty sets, so only live reads show that it is done.
-		p.needLive = !p.in.Fresh
-		p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero")
 	case !t.Paused:
-		p.wait(WaitHoldBypassed, "the workload, which rolls to its template by itself since it was not held")
-	case p.active > 1 || p.active == 0 && t.Replicas > 0 && p.observed() && p.stableSet() == nil:
+		p.rollsByItself()
+	case p.lostStable():
 		// A roll of its own was under way when the template was held, or the
 		// stable set is gone. What is stable will be known when it runs alone.
 		p.edit().Stable = v1alpha1.RevisionStatus{}
 		p.first()
+	default:
+		p.begin()
+	}
+}
+
+// rollsByItself follows a workload that goes to a template without a release.
+func (p *pass) rollsByItself() {
+	if p.in.Target.Replicas > 0 {
+		p.wait(WaitHoldBypassed, "the workload, which rolls to its template by itself since it was not held")
+		return
+	}
+	// Caches have no empty sets, so only live reads show that it is done.
+	p.needLive = !p.in.Fresh
+	p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero")
+}
+
+// lostStable says whether the stable version does not run alone any more.
+func (p *pass) lostStable() bool {
+	return p.active > 1 || p.active == 0 && p.in.Target.Replicas > 0 && p.observed() && p.stableSet() == nil
+}
+
+// begin starts a release of a new template that is held.
+func (p *pass) begin() {
+	t := &p.in.Target
+	switch {
 	case p.in.Rollout.Spec.Paused:
 		p.wait(WaitPaused, "spec.paused to be false, as a new template is there")
 	case !p.observed():
 		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
-	case p.active == 0 && t.Replicas > 0:
-		p.wait(WaitWorkload, "the workload to run its stable version")
 	case t.Replicas == 0:
 		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: 0, Why: "without pods a new template is promoted at once"})
 		p.wait(WaitWorkload, "the workload to take its new template: it is scaled to zero, so there is nothing to release step by step")
+	case p.active == 0:
+		p.wait(WaitWorkload, "the workload to run its stable version")
 	default:
 		p.start("")
 		p.planProgressing()
@@ -155,23 +173,43 @@ func (p *pass) rename(s *Set) {
 // restAtStable is where a Rollout spends its life. The workload is not paused
 // then, except in the mode for clusters that cannot hold it otherwise.
 func (p *pass) restAtStable() {
-	t := &p.in.Target
-	held := t.Hold == v1alpha1.HoldPaused
-	alone := p.active == 0 && t.Replicas == 0 || p.lone != nil && p.lone.Hash == p.st.Stable.Revision
-	switch {
-	case t.Paused && !(held && alone):
-		p.do(Effect{Kind: EffectUnpause, Revision: t.Revision, Size: -1, Why: "its template is the stable one"})
-		p.wait(WaitWorkload, "the workload to be resumed at its stable template")
+	if p.in.Target.Hold == v1alpha1.HoldPaused {
+		p.restPaused()
 		return
-	case held && !t.Paused && (!alone || !p.observed()):
-		p.wait(WaitWorkload, "the workload to run its stable template alone")
+	}
+	switch t := &p.in.Target; {
+	case t.Paused:
+		p.resumeStable()
 		return
-	case held && !t.Paused:
-		// Deleting the Rollout must resume the workload, hence the finalizer.
-		p.guardDeletion()
-		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "without admission policies a new template is held by the pause"})
-	case !held && p.hasFinalizer():
+	case p.hasFinalizer():
 		p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of a release is left"})
 	}
 	p.wait(WaitNothing, "")
+}
+
+// restPaused is rest where only the pause can hold a new template. The workload
+// is paused once it runs its stable template alone.
+func (p *pass) restPaused() {
+	t := &p.in.Target
+	alone := p.active == 0 && t.Replicas == 0 || p.lone != nil && p.lone.Hash == p.st.Stable.Revision
+	switch {
+	case t.Paused && alone:
+	case t.Paused:
+		p.resumeStable()
+		return
+	case !alone || !p.observed():
+		p.wait(WaitWorkload, "the workload to run its stable template alone")
+		return
+	default:
+		// Deleting the Rollout must resume the workload, hence the finalizer.
+		p.guardDeletion()
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "without admission policies a new template is held by the pause"})
+	}
+	p.wait(WaitNothing, "")
+}
+
+// resumeStable resumes the workload at its stable template.
+func (p *pass) resumeStable() {
+	p.do(Effect{Kind: EffectUnpause, Revision: p.in.Target.Revision, Size: -1, Why: "its template is the stable one"})
+	p.wait(WaitWorkload, "the workload to be resumed at its stable template")
 }

@@ -83,6 +83,7 @@ func (p *pass) start(command string) {
 		Stage:        v1alpha1.StageProgressing,
 		StartTime:    second(p.in.Now),
 		ChangeAuthor: clip(t.ChangeAuthor, 253),
+		ChangedBy:    clip(t.ChangedBy, 253),
 		LastCommand:  clip(command, 256),
 		Deadline:     p.deadline(),
 	}
@@ -102,10 +103,8 @@ func (p *pass) start(command string) {
 // userServices are the names of the user's Services that are split.
 func (p *pass) userServices() []string {
 	var names []string
-	for i := range p.in.Backends {
-		if b := &p.in.Backends[i]; !b.Canary {
-			names = append(names, b.Name)
-		}
+	for b := range p.services(false) {
+		names = append(names, b.Name)
 	}
 	return names
 }

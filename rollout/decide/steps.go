@@ -55,7 +55,8 @@ func (s step) isFull(routed bool) bool {
 func (p plan) count() int32 {
 	switch {
 	case len(p.steps) == 0:
-		return int32(len(rampWeights()))
+		ramp := rampWeights()
+		return int32(len(ramp))
 	case p.append:
 		return int32(len(p.steps)) + 1
 	default:

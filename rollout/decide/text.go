@@ -45,6 +45,7 @@ func (p *pass) stepText() string {
 		return "the promotion"
 	case v1alpha1.StageAdopting:
 		return "the handover"
+	default:
 	}
 	text := "step " + p.position()
 	if name := p.st.Release.StepName; name != "" {

@@ -71,6 +71,8 @@ type Target struct {
 	Hold v1alpha1.HoldMode
 	// ChangeAuthor made the newest change, if known.
 	ChangeAuthor string
+	// ChangedBy is the user who wrote it, as admission saw, if known.
+	ChangedBy string
 }
 
 // Owner says to whom a ReplicaSet belongs.
@@ -141,6 +143,9 @@ type Route struct {
 	// where not, Message says which and why.
 	Accepted bool
 	Message  string
+	// Processed says that the data plane has taken note of every route as it is
+	// now, whatever it thinks of it: enough for taking exposure away.
+	Processed bool
 	// Stamp is the lowest stamp of the routes, 0 where one has none;
 	// HighestStamp is the highest.
 	Stamp, HighestStamp int64

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"iter"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,26 +54,44 @@ func (p *pass) look() {
 	p.plan = planOf(&p.in.Rollout.Spec, p.routed)
 	p.canary, p.twin, p.lone, p.active = nil, nil, nil, 0
 	for i := range p.in.Sets {
-		s := &p.in.Sets[i]
-		if s.Owner == OwnerTarget && s.Size > 0 {
-			p.active++
-			p.lone = s
-		}
-		if p.st.Canary.Revision == "" || s.Revision != p.st.Canary.Revision {
-			continue
-		}
-		if s.Owner == OwnerTarget && s.Size == 0 && p.stage() != v1alpha1.StageAdopting {
-			// It stands in the history, from an earlier release of this template.
-			continue
-		}
-		if s.Hash == p.st.Canary.Revision {
-			p.canary = s
-		} else if s.Owner == OwnerTarget && s.Size > 0 {
-			p.twin = s
-		}
+		p.lookAt(&p.in.Sets[i])
 	}
 	if p.active != 1 {
 		p.lone = nil
+	}
+}
+
+// lookAt finds the place of one set in the release.
+func (p *pass) lookAt(s *Set) {
+	if s.active() {
+		p.active++
+		p.lone = s
+	}
+	canary := p.st.Canary.Revision
+	switch {
+	case canary == "" || s.Revision != canary:
+	case s.Hash != canary:
+		if s.active() {
+			p.twin = s
+		}
+	case s.Owner == OwnerTarget && s.Size == 0 && p.stage() != v1alpha1.StageAdopting:
+		// It stands in the history, from an earlier release of this template.
+	default:
+		p.canary = s
+	}
+}
+
+// active says whether a set is one that the workload runs.
+func (s *Set) active() bool { return s.Owner == OwnerTarget && s.Size > 0 }
+
+// services are the user's Services, or the canary's.
+func (p *pass) services(canary bool) iter.Seq[*Backend] {
+	return func(yield func(*Backend) bool) {
+		for i := range p.in.Backends {
+			if b := &p.in.Backends[i]; b.Canary == canary && !yield(b) {
+				return
+			}
+		}
 	}
 }
 

@@ -1,82 +1,191 @@
 package sim
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
-	"testing"
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/rollout/decide"
 )
 
-// hunts say where each defect is found: by random search within so many
-// schedules, or by the transcript that was written for it.
-var hunts = []struct {
-	mutant     Mutant
-	schedules  uint64
-	transcript string
-	reason     string
-}{
-	{PodsBeforePin, 5000, "", "callers beside the routes meet the canary"},
-	{AbsoluteLowering, 60000, "", "a write that is meant to lower raises"},
-	{NoGenerationRule, 10000, "", "an old observation of the workload looks like a new template"},
-	{NoCAS, 1000, "", "one decision overwrites another"},
-	{ApprovalWithoutNumber, 10000, "", "an answer about one attempt decides about the next"},
-	{NoLiveRead, 400000, "", "what a cache does not show yet is taken for gone"},
-	{NoRestoreBeforeHandover, 400000, "", "routes point at the canary while the workload may roll back"},
-	{ClockNotReset, 60000, "", "a hold counts time without exposure"},
-	{NoStamp, 100000, "", "a process that was stopped writes over a newer decision"},
-	{NoSeal, 10000, "", "a raise in flight lands after the rollback"},
-	{NoSweep, 20000, "", "a set that was made too late stays"},
-	{NoSettleRule, 600000, "", "decisions rest on sets that the controller has not brought up to date"},
-	{NoCheckBeforeRaise, 200000, "", "weight goes to pods that are gone"},
-	{NoTerm, 0, "trap-takeover", "a process that was stopped takes pods from under a new weight"},
-	{UnpauseAnything, 100000, "", "a template that came in between rolls out"},
-	{NoTakeoverStamps, 0, "trap-takeover", "a process that was stopped takes pods from under a new weight"},
-	{NoSetSeal, 0, "trap-seal", "pods are added to a canary that is rolled back"},
-	{NoStampInForce, 0, "trap-in-force", "a raise in flight lands after the clock has begun"},
-	{NoBackendStamp, 0, "trap-late-service", "a Service that an older process made is not fenced"},
-	{ConfirmBeforeRead, 400000, "", "what was confirmed is long past when it is written"},
-	{NoPruning, 0, "history", "the workload prefers its own old set, and restarts every pod"},
+// Mutant is a defect that can be switched on, to show that it would be found.
+// Each takes away one rule, in the simulated shell or between shell and core.
+type Mutant int
+
+// The mutants.
+const (
+	None Mutant = iota
+	// PodsBeforePin makes canary pods before the user's Service is narrowed.
+	PodsBeforePin
+	// AbsoluteLowering writes the weight it believes in, rather than the smaller
+	// one.
+	AbsoluteLowering
+	// NoGenerationRule does not ignore observations older than the record.
+	NoGenerationRule
+	// NoCAS writes over whatever is there.
+	NoCAS
+	// ApprovalWithoutNumber lets an Approval count for every release.
+	ApprovalWithoutNumber
+	// NoLiveRead takes caches for live reads.
+	NoLiveRead
+	// NoRestoreBeforeHandover hands over while the routes still split.
+	NoRestoreBeforeHandover
+	// ClockNotReset lets the clock of a step run on while its exposure is gone.
+	ClockNotReset
+	// NoStamp writes objects that carry a newer stamp.
+	NoStamp
+	// NoSeal does not stamp after the record of a rollback.
+	NoSeal
+	// NoSweep leaves sets that belong to no release.
+	NoSweep
+	// NoSettleRule does not wait for the workload's controller.
+	NoSettleRule
+	// NoCheckBeforeRaise raises without looking at the live objects again.
+	NoCheckBeforeRaise
+	// NoTerm gives every process the same name.
+	NoTerm
+	// UnpauseAnything resumes the workload whatever its template.
+	UnpauseAnything
+	// NoTakeoverStamps raises before a new process has stamped the objects.
+	NoTakeoverStamps
+	// NoSetSeal stamps only the routes after the record of a rollback.
+	NoSetSeal
+	// NoStampInForce takes an exposure for in force whatever its stamp.
+	NoStampInForce
+	// NoBackendStamp does not stamp the canary's Services.
+	NoBackendStamp
+	// ConfirmBeforeRead confirms an effect before it reads the object, rather than
+	// between read and write.
+	ConfirmBeforeRead
+	// NoPruning leaves sets of the history that the workload's controller would
+	// prefer.
+	NoPruning
+	mutants
+)
+
+// String names the mutant.
+func (m Mutant) String() string {
+	return [...]string{"None", "PodsBeforePin", "AbsoluteLowering", "NoGenerationRule", "NoCAS", "ApprovalWithoutNumber", "NoLiveRead",
+		"NoRestoreBeforeHandover", "ClockNotReset", "NoStamp", "NoSeal", "NoSweep", "NoSettleRule", "NoCheckBeforeRaise", "NoTerm",
+		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "ConfirmBeforeRead", "NoPruning"}[m]
 }
 
-// TestMutants shows that each defect would be found: it violates an invariant
-// within so many schedules, or its transcript comes out differently.
-func TestMutants(t *testing.T) {
-	if len(hunts) != int(mutants)-1 {
-		t.Fatalf("%d defects are hunted, there are %d", len(hunts), mutants-1)
+// mutateInput shows the core something other than what is there.
+func (w *World) mutateInput(p *process, in *decide.Input) {
+	if w.cfg.Mutant == None {
+		return
 	}
-	for _, h := range hunts {
-		t.Run(h.mutant.String(), func(t *testing.T) {
-			if h.transcript != "" {
-				huntInTranscript(t, h.mutant, h.transcript, h.reason)
-				return
+	st := &in.Rollout.Status
+	switch w.cfg.Mutant {
+	case PodsBeforePin:
+		for i := range in.Backends {
+			if b := &in.Backends[i]; !b.Canary && st.Stable.Revision != "" && stageOf(st) == v1alpha1.StageProgressing {
+				b.Revision, b.Seen = st.Stable.Revision, st.Stable.Revision
 			}
-			if testing.Short() && h.schedules > 100000 {
-				t.Skip("a long search")
-			}
-			r := search(1, h.schedules, h.mutant)
-			if len(r.Violations) == 0 {
-				t.Fatalf("%d schedules do not show that %s", h.schedules, h.reason)
-			}
-			t.Logf("seed %d: %s", r.Seed, r.Violations[0])
-		})
-	}
-}
-
-func huntInTranscript(t *testing.T, m Mutant, name, reason string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(transcripts, name+".txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, w, err := runTranscript(string(text), m)
-	switch {
-	case err != nil:
-		t.Logf("the transcript cannot be run to its end: %v", err)
-	case len(w.ledger.violations) > 0:
-		t.Logf("%s", strings.Join(w.ledger.violations, "; "))
-	case got == string(text):
-		t.Errorf("transcript %s does not show that %s", name, reason)
+		}
+	case NoGenerationRule:
+		if in.Target.Generation < st.Workload.ObservedGeneration {
+			in.Target.Generation = st.Workload.ObservedGeneration + 1
+		}
+	case ApprovalWithoutNumber:
+		all := make([]v1alpha1.Approval, len(in.Approvals))
+		copy(all, in.Approvals)
+		for i := range all {
+			all[i].Spec.Release, all[i].Spec.Revision = st.Release.Number, st.Canary.Revision
+		}
+		in.Approvals = all
+	case NoRestoreBeforeHandover:
+		if stageOf(st) == v1alpha1.StageAdopting && in.Route != nil {
+			in.Route.Split, in.Route.Accepted, in.Route.Processed = false, true, true
+			in.Backends[0].Revision = ""
+		}
+	case NoSettleRule:
+		in.Target.ObservedGeneration = in.Target.Generation
 	default:
-		t.Logf("the transcript comes out differently")
+		w.mutateStamps(p, in, st)
 	}
 }
+
+// mutateStamps shows stamps or sets other than those that are there.
+func (w *World) mutateStamps(p *process, in *decide.Input, st *v1alpha1.RolloutStatus) {
+	rollingBack := stageOf(st) == v1alpha1.StageRollingBack
+	var route, canary int64
+	switch w.cfg.Mutant {
+	case NoTakeoverStamps:
+		if rollingBack {
+			break
+		}
+		// The term may be recorded in this very pass.
+		route, canary = st.Record.Seq+1, st.Record.Seq+1
+	case NoSeal:
+		if rollingBack {
+			route, canary = st.Record.ExposureSeq, st.Record.ExposureSeq
+		}
+	case NoSetSeal:
+		if rollingBack {
+			canary = st.Record.ExposureSeq
+		}
+	case NoStampInForce:
+		if stageOf(st) == v1alpha1.StageProgressing {
+			route = st.Record.ExposureSeq
+		}
+	case NoBackendStamp:
+		for i := range in.Backends {
+			in.Backends[i].Stamp = max(in.Backends[i].Stamp, st.Record.ReleaseSeq)
+		}
+	case NoSweep, NoPruning:
+		w.hideSets(p, in, st)
+	}
+	if in.Route != nil && (in.Route.Split || rollingBack) {
+		in.Route.Stamp = max(in.Route.Stamp, route)
+	}
+	for i := range in.Sets {
+		if s := &in.Sets[i]; s.Owner == decide.OwnerWeir && s.Hash == st.Canary.Revision {
+			s.Stamp = max(s.Stamp, canary)
+		}
+	}
+}
+
+func (w *World) hideSets(p *process, in *decide.Input, st *v1alpha1.RolloutStatus) {
+	kept := in.Sets[:0]
+	for i := range in.Sets {
+		s := in.Sets[i]
+		stray := s.Owner == decide.OwnerWeir && s.Hash != st.Canary.Revision
+		twin := s.Owner == decide.OwnerTarget && s.Size == 0 && s.Pods == 0 && s.Hash != st.Stable.Revision && s.Hash != st.Canary.Revision
+		if w.cfg.Mutant == NoSweep && stray || w.cfg.Mutant == NoPruning && twin {
+			continue
+		}
+		kept = append(kept, s)
+	}
+	in.Sets = kept
+}
+
+// mutateDecision changes what the core has decided.
+func (w *World) mutateDecision(p *process, in *decide.Input, d *decide.Decision) {
+	if w.cfg.Mutant == NoSetSeal && d.Status != nil && stageOf(d.Status) == v1alpha1.StageRollingBack {
+		kept := d.Effects[:0]
+		for _, e := range d.Effects {
+			if e.Kind != decide.EffectSealCanary {
+				kept = append(kept, e)
+			}
+		}
+		d.Effects = kept
+	}
+	if w.cfg.Mutant != ClockNotReset || d.Status == nil {
+		return
+	}
+	old, now := &in.Rollout.Status, d.Status
+	if old.Release.Number == now.Release.Number && old.Release.StepIndex == now.Release.StepIndex &&
+		stageOf(now) == v1alpha1.StageProgressing && old.Release.VerifiedAt != nil && now.Release.VerifiedAt == nil {
+		now.Release.VerifiedAt = old.Release.VerifiedAt
+	}
+}
+
+// checkTwice asks the core again, and compares what it says.
+func (w *World) checkTwice(in decide.Input, first decide.Decision) {
+	if !sameDecision(first, decide.Decide(in)) {
+		w.violate("purity", "two decisions on one input differ")
+	}
+}
+
+// sinceEpoch prints a time of the schedule.
+func sinceEpoch(t time.Time) string { return t.Sub(epoch).Round(time.Millisecond).String() }

@@ -344,12 +344,13 @@ func (p *process) observeSet(s *set, out *decide.Set, crash *decide.Crash, names
 func (p *process) observeRoutes(in *decide.Input) {
 	w := p.w
 	rs := w.routes.at(p.read[kindRoutes])
-	v := decide.Route{Accepted: true, LowestWeight: 10000, Stamp: 1 << 60}
+	v := decide.Route{Accepted: true, Processed: true, LowestWeight: 10000, Stamp: 1 << 60}
 	for i := range rs.n {
 		r := &rs.list[i]
 		v.Split = v.Split || r.split
 		v.Weight, v.LowestWeight = max(v.Weight, r.weight), min(v.LowestWeight, r.weight)
 		v.Accepted = v.Accepted && r.accepted == r.generation
+		v.Processed = v.Accepted
 		v.Stamp, v.HighestStamp = min(v.Stamp, r.stamp), max(v.HighestStamp, r.stamp)
 		if r.foreign {
 			v.ForeignWriter = "gitops"
