@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -55,9 +54,6 @@ const (
 	// Back-off of passes that failed. The longest is what a Rollout waits for at
 	// most when the API server is back.
 	minBackoff, maxBackoff = 50 * time.Millisecond, 15 * time.Second
-	// gcPercent lets garbage grow to three times what lives, which is little: the
-	// caches are slim. A limit of memory (GOMEMLIMIT) still holds.
-	gcPercent = 300
 	// Pauses before the controller starts over, and how long it must have run for
 	// the next one to be short again.
 	minRestart, maxRestart = 500 * time.Millisecond, 5 * time.Second
@@ -89,9 +85,6 @@ func Run(ctx context.Context, options Options) error {
 	counts, err := telemetry.New(ctrlmetrics.Registry, time.Now)
 	if err != nil {
 		return fmt.Errorf("cannot register metrics: %w", err)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 	process, pause := identity(), minRestart
 	for life := 1; ; life++ {
@@ -208,7 +201,10 @@ func newManager(ctx context.Context, config *rest.Config, process string, option
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot make the cache of unlabelled Deployments: %w", err)
 	}
-	return mgr, unlabelled, mgr.Add(unlabelled)
+	if err := mgr.Add(unlabelled); err != nil {
+		return nil, nil, fmt.Errorf("cannot add the cache of unlabelled Deployments: %w", err)
+	}
+	return mgr, unlabelled, nil
 }
 
 // setUp adds everything that runs to the manager.
