@@ -17,18 +17,19 @@ import (
 	"github.com/weir-dev/weir/rollout/workload"
 )
 
-var (
-	deploymentKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
-	replicaSetKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "ReplicaSet"}
+// Kinds of the workload, in group apps.
+const (
+	deploymentKind = "Deployment"
+	replicaSetKind = "ReplicaSet"
 )
 
 // lastApplied is kubectl's copy of a whole object in one of its annotations.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// object of a kind, empty and unstructured.
-func object(kind schema.GroupVersionKind) *unstructured.Unstructured {
+// object of a kind in group apps, empty and unstructured.
+func object(kind string) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(kind)
+	u.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kind})
 	return u
 }
 
@@ -99,7 +100,11 @@ func slimReplicaSet(obj any) (any, error) {
 	wanted, _, _ := unstructured.NestedInt64(full.Object, "spec", "replicas")
 	found, _, _ := unstructured.NestedInt64(full.Object, "status", "replicas")
 	if wanted != 0 || found != 0 {
-		return workload.StripForCache(full)
+		kept, err := workload.StripForCache(full)
+		if err != nil {
+			return nil, fmt.Errorf("cannot strip a ReplicaSet for the cache: %w", err)
+		}
+		return kept, nil
 	}
 	slim := object(replicaSetKind)
 	slim.SetNamespace(full.GetNamespace())

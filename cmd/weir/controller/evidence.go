@@ -41,18 +41,18 @@ func (e evidence) addStatuses(mgr manager.Manager) error {
 	clusterTemplates.Cluster = true
 	w := watches{cached: mgr.GetCache()}
 	err := builder.ControllerManagedBy(mgr).Named("analysistemplate").
-		For(&v1alpha1.AnalysisTemplate{}, builder.WithPredicates(specChanged)).
-		Watches(&v1alpha1.MetricSource{}, handler.EnqueueRequestsFromMapFunc(w.templates(&v1alpha1.AnalysisTemplateList{})), builder.WithPredicates(specChanged)).
+		For(&v1alpha1.AnalysisTemplate{}, builder.WithPredicates(specChanged())).
+		Watches(&v1alpha1.MetricSource{}, handler.EnqueueRequestsFromMapFunc(w.templates(&v1alpha1.AnalysisTemplateList{})), builder.WithPredicates(specChanged())).
 		Complete(&templates)
 	if err == nil {
 		err = builder.ControllerManagedBy(mgr).Named("clusteranalysistemplate").
-			For(&v1alpha1.ClusterAnalysisTemplate{}, builder.WithPredicates(specChanged)).
-			Watches(&v1alpha1.MetricSource{}, handler.EnqueueRequestsFromMapFunc(w.templates(&v1alpha1.ClusterAnalysisTemplateList{})), builder.WithPredicates(specChanged)).
+			For(&v1alpha1.ClusterAnalysisTemplate{}, builder.WithPredicates(specChanged())).
+			Watches(&v1alpha1.MetricSource{}, handler.EnqueueRequestsFromMapFunc(w.templates(&v1alpha1.ClusterAnalysisTemplateList{})), builder.WithPredicates(specChanged())).
 			Complete(&clusterTemplates)
 	}
 	if err == nil {
 		err = builder.ControllerManagedBy(mgr).Named("metricsource").
-			For(&v1alpha1.MetricSource{}, builder.WithPredicates(specChanged)).
+			For(&v1alpha1.MetricSource{}, builder.WithPredicates(specChanged())).
 			Complete(&analysis.SourceStatus{Reader: mgr.GetCache(), Writer: mgr.GetClient(), Prober: e.sources})
 	}
 	if err != nil {

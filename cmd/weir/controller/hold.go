@@ -16,14 +16,6 @@ import (
 // holdPolicy is the name of the chart's hold policy and of its binding.
 const holdPolicy = "weir-hold"
 
-// bindingKinds are the versions in which clusters may serve the binding of a
-// MutatingAdmissionPolicy, newest first. A policy without a binding does
-// nothing, so it is the binding that counts.
-var bindingKinds = []schema.GroupVersionKind{
-	{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicyBinding"},
-	{Group: "admissionregistration.k8s.io", Version: "v1beta1", Kind: "MutatingAdmissionPolicyBinding"},
-}
-
 // holdMode resolves Auto: the admission policy where it is bound, else paused
 // Deployments. It looks once, at the start: a policy that went away while the
 // controller runs is seen by its effect, as a hold that was bypassed.
@@ -31,9 +23,13 @@ func holdMode(ctx context.Context, reader client.Reader, hold Hold) (v1alpha1.Ho
 	if hold != HoldAuto {
 		return v1alpha1.HoldMode(hold), nil
 	}
-	for _, kind := range bindingKinds {
+	// A policy without a binding does nothing, so it is the binding that counts.
+	// Clusters may serve it in one of two versions.
+	for _, version := range []string{"v1", "v1beta1"} {
 		binding := &metav1.PartialObjectMetadata{}
-		binding.SetGroupVersionKind(kind)
+		binding.SetGroupVersionKind(schema.GroupVersionKind{
+			Group: "admissionregistration.k8s.io", Version: version, Kind: "MutatingAdmissionPolicyBinding",
+		})
 		err := reader.Get(ctx, client.ObjectKey{Name: holdPolicy}, binding)
 		switch {
 		case err == nil:

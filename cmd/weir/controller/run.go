@@ -276,26 +276,38 @@ func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cach
 			return fmt.Errorf("cannot watch: %w", err)
 		}
 	}
-	waiting := gatewayapi.Objects()
-	if waiting, err = w.watchRoutes(ctx, mgr, c, waiting); err != nil || len(waiting) == 0 {
+	waiting, err := w.watchRoutes(ctx, mgr, c, gatewayapi.Objects())
+	if err != nil || len(waiting) == 0 {
 		return err
 	}
 	log.FromContext(ctx).Info("The cluster does not know all kinds of routes yet, looking for them again", "every", routeKindPace.String())
-	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		ticker := time.NewTicker(routeKindPace)
-		defer ticker.Stop()
-		for len(waiting) > 0 {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-ticker.C:
-			}
-			if waiting, err = w.watchRoutes(ctx, mgr, c, waiting); err != nil {
-				return err
-			}
-		}
+	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		w.watchRoutesLater(ctx, mgr, c, waiting)
 		return nil
 	}))
+	if err != nil {
+		return fmt.Errorf("cannot look for kinds of routes: %w", err)
+	}
+	return nil
+}
+
+// watchRoutesLater watches kinds of routes when the cluster comes to know them.
+func (w watches) watchRoutesLater(ctx context.Context, mgr manager.Manager, c ctrlcontroller.Controller, waiting []client.Object) {
+	ticker := time.NewTicker(routeKindPace)
+	defer ticker.Stop()
+	for len(waiting) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		left, err := w.watchRoutes(ctx, mgr, c, waiting)
+		if err != nil {
+			log.FromContext(ctx).Error(err, "Cannot look for kinds of routes, trying again")
+			continue
+		}
+		waiting = left
+	}
 }
 
 // watchRoutes watches those kinds of routes that the cluster knows, and gives

@@ -52,7 +52,7 @@ func (s *sources) Source(ctx context.Context, name string) (metrics.Source, erro
 	found, wrong, err := analysis.FindSource(ctx, s.cached, name)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("cannot find the MetricSource: %w", err)
 	case wrong != "":
 		return nil, &metrics.Error{Failure: metrics.SourceUnavailable, Message: wrong}
 	}
@@ -65,7 +65,10 @@ func (s *sources) Probe(ctx context.Context, source *v1alpha1.MetricSource) erro
 	if err != nil {
 		return err
 	}
-	return c.Check(ctx)
+	if err := c.Check(ctx); err != nil {
+		return fmt.Errorf("the source does not answer: %w", err)
+	}
+	return nil
 }
 
 // measure counts the requests that the Services of each version served.
@@ -74,7 +77,11 @@ func (s *sources) measure(ctx context.Context, source, namespace string, stable,
 	if err != nil {
 		return evaluate.Share{}, false, err
 	}
-	return evaluate.MeasureShare(ctx, found, namespace, stable, canary, start, end)
+	share, ok, err := evaluate.MeasureShare(ctx, found, namespace, stable, canary, start, end)
+	if err != nil {
+		return evaluate.Share{}, ok, fmt.Errorf("cannot measure the share of the traffic: %w", err)
+	}
+	return share, ok, nil
 }
 
 // client for a MetricSource, a new one if it or its Secret has changed.
@@ -85,24 +92,32 @@ func (s *sources) client(ctx context.Context, source *v1alpha1.MetricSource) (*p
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	known := s.known[source.UID]
+	if known != nil && known.generation != source.Generation {
+		known = nil
+	}
 	ref := source.Spec.Prometheus.HTTPConfigSecretRef
-	if known != nil && known.generation == source.Generation && (ref == nil || time.Since(known.checkedAt) < secretPace) {
+	if known != nil && (ref == nil || time.Since(known.checkedAt) < secretPace) {
 		return known.source, nil
 	}
 	config, version, err := s.httpConfig(ctx, source.Name, ref)
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && known.generation == source.Generation && known.secret == version {
+	if known != nil && known.secret == version {
 		known.checkedAt = time.Now()
 		return known.source, nil
 	}
+	return s.make(source, config, version)
+}
+
+// make a client and keep it. The caller holds the mutex.
+func (s *sources) make(source *v1alpha1.MetricSource, config []byte, version string) (*prometheus.Source, error) {
 	made, err := prometheus.New(*source.Spec.Prometheus, config, prometheus.Options{Dial: s.dial})
 	if err != nil {
 		return nil, fmt.Errorf("MetricSource %q: %w", source.Name, err)
 	}
-	if known != nil {
-		known.source.Close()
+	if old := s.known[source.UID]; old != nil {
+		old.source.Close()
 	}
 	s.known[source.UID] = &knownSource{generation: source.Generation, secret: version, checkedAt: time.Now(), source: made}
 	return made, nil

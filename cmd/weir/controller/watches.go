@@ -82,7 +82,7 @@ func (w watches) byReplicaSet(ctx context.Context, obj client.Object) []reconcil
 		return named(obj.GetNamespace(), name)
 	}
 	owner := metav1.GetControllerOf(obj)
-	if owner == nil || owner.Kind != deploymentKind.Kind {
+	if owner == nil || owner.Kind != deploymentKind {
 		return nil
 	}
 	return w.referring(ctx, obj.GetNamespace(), owner.Kind, owner.Name)
@@ -194,27 +194,31 @@ func (t *trigger) call(name types.NamespacedName) {
 // sources are everything whose changes concern Rollouts, but for the routes.
 func (w watches) sources(c, unlabelled cache.Cache) []source.Source {
 	unlabelledDeployment := &metav1.PartialObjectMetadata{}
-	unlabelledDeployment.SetGroupVersionKind(deploymentKind)
+	unlabelledDeployment.SetGroupVersionKind(object(deploymentKind).GroupVersionKind())
 	mapped := handler.EnqueueRequestsFromMapFunc
 	return []source.Source{
 		source.Kind[client.Object](c, &v1alpha1.Rollout{}, &handler.EnqueueRequestForObject{}),
-		source.Kind[client.Object](c, &v1alpha1.Rollout{}, mapped(w.siblings), createdOrDeleted),
+		source.Kind[client.Object](c, &v1alpha1.Rollout{}, mapped(w.siblings), createdOrDeleted()),
 		source.Kind(c, &v1alpha1.Approval{}, approvalHandler()),
 		source.Kind[client.Object](c, object(deploymentKind), mapped(byLabel)),
-		source.Kind[client.Object](c, object(deploymentKind), mapped(w.byKind(deploymentKind.Kind)), createdOrDeleted),
-		source.Kind[client.Object](unlabelled, unlabelledDeployment, mapped(w.byKind(deploymentKind.Kind)), createdOrDeleted),
+		source.Kind[client.Object](c, object(deploymentKind), mapped(w.byKind(deploymentKind)), createdOrDeleted()),
+		source.Kind[client.Object](unlabelled, unlabelledDeployment, mapped(w.byKind(deploymentKind)), createdOrDeleted()),
 		source.Kind[client.Object](c, object(replicaSetKind), mapped(w.byReplicaSet)),
 		source.Kind[client.Object](c, &corev1.Service{}, mapped(byLabel)),
 		source.Kind[client.Object](c, &discoveryv1.EndpointSlice{}, mapped(byLabel)),
-		source.Kind[client.Object](c, &v1alpha1.AnalysisTemplate{}, mapped(w.byKind("AnalysisTemplate")), specChanged),
-		source.Kind[client.Object](c, &v1alpha1.ClusterAnalysisTemplate{}, mapped(w.byKind("ClusterAnalysisTemplate")), specChanged),
-		source.Kind[client.Object](c, &v1alpha1.MetricSource{}, mapped(w.bySource), specChanged),
+		source.Kind[client.Object](c, &v1alpha1.AnalysisTemplate{}, mapped(w.byKind("AnalysisTemplate")), specChanged()),
+		source.Kind[client.Object](c, &v1alpha1.ClusterAnalysisTemplate{}, mapped(w.byKind("ClusterAnalysisTemplate")), specChanged()),
+		source.Kind[client.Object](c, &v1alpha1.MetricSource{}, mapped(w.bySource), specChanged()),
 	}
 }
 
 // createdOrDeleted passes over updates.
-var createdOrDeleted = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+func createdOrDeleted() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+}
 
 // specChanged passes over updates of status alone. Annotations count: one makes
 // a MetricSource the default.
-var specChanged = predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+func specChanged() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+}

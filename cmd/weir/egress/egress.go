@@ -31,11 +31,27 @@ type Options struct {
 type Guard struct {
 	options Options
 	dialer  net.Dialer
+	// shared is the range of carrier-grade NAT (RFC 6598), which clusters use for
+	// pods and Services.
+	shared netip.Prefix
+	// hiding are the ranges of IPv6 in whose addresses an IPv4 address is written
+	// (NAT64, 6to4, Teredo, IPv4-compatible): a gateway would connect to that one.
+	hiding []netip.Prefix
 }
 
 // New makes a Guard.
 func New(options Options) *Guard {
-	g := &Guard{options: options}
+	g := &Guard{
+		options: options,
+		shared:  netip.MustParsePrefix("100.64.0.0/10"),
+		hiding: []netip.Prefix{
+			netip.MustParsePrefix("64:ff9b::/96"),
+			netip.MustParsePrefix("64:ff9b:1::/48"),
+			netip.MustParsePrefix("2002::/16"),
+			netip.MustParsePrefix("2001::/32"),
+			netip.MustParsePrefix("::/96"),
+		},
+	}
 	// Control runs on the address that is about to be connected to. A check
 	// of the name before would be one resolution too early.
 	g.dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, Control: g.control}
@@ -61,20 +77,6 @@ func (g *Guard) control(_, address string, _ syscall.RawConn) error {
 	return g.check(parsed.Addr())
 }
 
-// shared is the range of carrier-grade NAT (RFC 6598), which clusters use for
-// pods and Services.
-var shared = netip.MustParsePrefix("100.64.0.0/10")
-
-// hiding are the ranges of IPv6 in whose addresses an IPv4 address is written
-// (NAT64, 6to4, Teredo, IPv4-compatible): a gateway would connect to that one.
-var hiding = []netip.Prefix{
-	netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"),
-	netip.MustParsePrefix("2002::/16"),
-	netip.MustParsePrefix("2001::/32"),
-	netip.MustParsePrefix("::/96"),
-}
-
 // check refuses an address that is not allowed, naming it and why.
 func (g *Guard) check(addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
@@ -87,9 +89,9 @@ func (g *Guard) check(addr netip.Addr) error {
 		return refused(addr, "is no address of a host")
 	case addr.IsLinkLocalUnicast():
 		return refused(addr, "is a link-local address")
-	case contains(hiding, addr):
+	case contains(g.hiding, addr):
 		return refused(addr, "hides an IPv4 address")
-	case addr.IsPrivate() || shared.Contains(addr):
+	case addr.IsPrivate() || g.shared.Contains(addr):
 		if !g.options.AllowPrivate {
 			return refused(addr, "is a private address")
 		}
