@@ -72,6 +72,11 @@ type Observation struct {
 	// now. Where it has not, Message says which and why.
 	Accepted bool
 	Message  string
+	// Processed is true when the data plane has taken note of every route as it
+	// is now, whatever it thinks of it: what a route sends nothing to any more
+	// gets nothing. Another rule's mistake leaves a route not accepted for as long
+	// as nobody corrects it, and must not keep a canary from being taken away.
+	Processed bool
 	// Stamp is the lowest stamp of the routes, HighestStamp the highest.
 	Stamp, HighestStamp int64
 	// ForeignWriter is the field manager that last undid Weir's split, if one

@@ -55,7 +55,7 @@ func TestObserveRoutes(t *testing.T) {
 				}
 				return providers.Observation{Accepted: true, Stamp: 3, Routes: []string{"HTTPRoute/" + target.Routes[0].Name}}, nil
 			},
-			want:     &decide.Route{Accepted: true, Stamp: 3, Routes: []string{"HTTPRoute/web"}},
+			want:     &decide.Route{Accepted: true, Processed: true, Stamp: 3, Routes: []string{"HTTPRoute/web"}},
 			problems: []decide.Problem{missingProblem},
 		},
 		"AllMissing": {
@@ -64,7 +64,7 @@ func TestObserveRoutes(t *testing.T) {
 			routes: func(providers.Target, bool) (providers.Observation, error) {
 				return providers.Observation{}, missing("gone")
 			},
-			want:     &decide.Route{Accepted: true, Stamp: math.MaxInt64},
+			want:     &decide.Route{Accepted: true, Processed: true, Stamp: math.MaxInt64},
 			problems: []decide.Problem{missingProblem},
 		},
 		"MissingNotInSpec": {
@@ -76,7 +76,7 @@ func TestObserveRoutes(t *testing.T) {
 				if len(target.Routes) > 1 {
 					return providers.Observation{}, missing("gone")
 				}
-				return providers.Observation{Accepted: true}, nil
+				return providers.Observation{Accepted: true, Processed: true}, nil
 			},
 			want: &decide.Route{Accepted: true},
 		},

@@ -314,7 +314,7 @@ func TestRoutesGone(t *testing.T) {
 	if _, err := s.reconcile(); err != nil {
 		t.Fatal(err)
 	}
-	want := providers.Observation{Accepted: true}
+	want := providers.Observation{Accepted: true, Processed: true}
 	got, err := pass.Routes(t.Context())
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("routes that are gone send nothing, so that a rollback goes on: %v, -want, +got:\n%s", err, diff)

@@ -193,6 +193,11 @@ type ReleaseStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	ChangeAuthor string `json:"changeAuthor,omitempty"`
+	// changedBy is the user who wrote the template that is being released, as
+	// admission saw it, whoever is named as the author.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ChangedBy string `json:"changedBy,omitempty"`
 	// lastCommand is the newest promote, abort or retry that was followed, and by
 	// whom.
 	// +optional

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -20,6 +21,9 @@ import (
 // settle is left out at both ends of a step's count: responses that were on
 // their way when the weight changed belong to neither.
 const settle = 300 * time.Millisecond
+
+// progressDeadline of the shop's Rollout, which names none.
+const progressDeadline = 10 * time.Minute
 
 // interval is a time at one weight of the route, verified.
 type interval struct {
@@ -56,16 +60,11 @@ type recorder struct {
 // record follows one release until done holds for the Rollout.
 func record(ctx context.Context, shop *stage.Shop, version string, out io.Writer, done stage.Condition) (*recording, error) {
 	r := &recorder{shop: shop, out: out, rec: &recording{version: version, began: time.Now(), seen: map[string]corev1.Pod{}}}
-	own := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", stage.Name)}
-	routes, err := shop.Admin.Watch(ctx, &gatewayv1.HTTPRouteList{}, client.InNamespace(shop.Namespace), own)
+	routes, rollouts, err := r.watch(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cannot watch the route: %w", err)
+		return nil, err
 	}
 	defer routes.Stop()
-	rollouts, err := shop.Admin.Watch(ctx, &v1alpha1.RolloutList{}, client.InNamespace(shop.Namespace), own)
-	if err != nil {
-		return nil, fmt.Errorf("cannot watch the Rollout: %w", err)
-	}
 	defer rollouts.Stop()
 	for {
 		select {
@@ -82,18 +81,40 @@ func record(ctx context.Context, shop *stage.Shop, version string, out io.Writer
 			if !ok {
 				return nil, fmt.Errorf("the watch of the Rollout ended during release %s", version)
 			}
-			rollout, ok := event.Object.(*v1alpha1.Rollout)
-			if !ok {
-				continue
-			}
-			if err := r.rolloutIs(ctx, rollout, time.Now()); err != nil {
+			if ended, err := r.event(ctx, event, done); err != nil {
 				return nil, err
-			}
-			if done(rollout) {
+			} else if ended {
 				return r.rec, r.countLost(ctx)
 			}
 		}
 	}
+}
+
+// watch opens the watches of the route and of the Rollout.
+func (r *recorder) watch(ctx context.Context) (routes, rollouts watch.Interface, err error) {
+	own := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", stage.Name)}
+	routes, err = r.shop.Admin.Watch(ctx, &gatewayv1.HTTPRouteList{}, client.InNamespace(r.shop.Namespace), own)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot watch the route: %w", err)
+	}
+	rollouts, err = r.shop.Admin.Watch(ctx, &v1alpha1.RolloutList{}, client.InNamespace(r.shop.Namespace), own)
+	if err != nil {
+		routes.Stop()
+		return nil, nil, fmt.Errorf("cannot watch the Rollout: %w", err)
+	}
+	return routes, rollouts, nil
+}
+
+// event notes a change of the Rollout, and says whether it ends the release.
+func (r *recorder) event(ctx context.Context, event watch.Event, done stage.Condition) (ended bool, err error) {
+	rollout, ok := event.Object.(*v1alpha1.Rollout)
+	if !ok {
+		return false, nil
+	}
+	if err := r.rolloutIs(ctx, rollout, time.Now()); err != nil {
+		return false, err
+	}
+	return done(rollout), nil
 }
 
 // canaryWeight is the canary's share in a route, in parts per 10,000.
@@ -166,6 +187,11 @@ func (r *recorder) seePods(ctx context.Context, rollout *v1alpha1.Rollout, now t
 		r.rec.seen[pods[i].Name] = pods[i]
 	}
 	if release.Stage == v1alpha1.StageAdopting && r.rec.adopted.IsZero() {
+		// The deadline dates the record; the news of it may come later than the
+		// first request that it lets through.
+		if d := release.Deadline; d != nil {
+			now = d.Add(-progressDeadline)
+		}
 		r.rec.adopted, r.rec.pods = now, pods
 	}
 	return nil

@@ -13,13 +13,16 @@ import (
 // coreGroup is how some implementations write the empty group in status.
 const coreGroup = "core"
 
+// reported is the part of a route in which its parents report on it.
+type reported struct {
+	Spec   gatewayv1.CommonRouteSpec `json:"spec"`
+	Status gatewayv1.RouteStatus     `json:"status"`
+}
+
 // accepted tells whether every parent has taken the route as it is now, and if
 // not, which has not and why.
 func (r *route) accepted() (bool, string) {
-	var route struct {
-		Spec   gatewayv1.CommonRouteSpec `json:"spec"`
-		Status gatewayv1.RouteStatus     `json:"status"`
-	}
+	var route reported
 	err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route)
 	if err != nil {
 		return false, fmt.Sprintf("%s: its status cannot be read: %v", r, err)
@@ -33,6 +36,39 @@ func (r *route) accepted() (bool, string) {
 		return false, fmt.Sprintf("%s: has no parentRefs", r)
 	}
 	return true, ""
+}
+
+// processed tells whether every parent has reported on the route as it is now,
+// whatever it says.
+func (r *route) processed() bool {
+	var route reported
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route); err != nil {
+		return false
+	}
+	for _, parent := range route.Spec.ParentRefs {
+		if !r.parentProcessed(parent, route.Status.Parents) {
+			return false
+		}
+	}
+	return true
+}
+
+// parentProcessed tells whether one parent has reported on the route as it is
+// now.
+func (r *route) parentProcessed(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) bool {
+	answered := false
+	for _, s := range statuses {
+		if r.parentKey(s.ParentRef) != r.parentKey(parent) {
+			continue
+		}
+		answered = true
+		for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
+			if c := meta.FindStatusCondition(s.Conditions, string(kind)); c == nil || !r.current(c) {
+				return false
+			}
+		}
+	}
+	return answered
 }
 
 // parentAccepted says what keeps one parent from carrying the route as it is

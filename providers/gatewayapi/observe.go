@@ -16,6 +16,7 @@ type summary struct {
 func (s *summary) add(r *route) {
 	ok, message := r.accepted()
 	s.accept(ok, message)
+	s.Processed = r.processed() && (s.routes == 0 || s.Processed)
 	s.stampOf(r.stamp())
 	s.routes++
 	for _, v := range r.views {
@@ -42,6 +43,7 @@ func (s *summary) add(r *route) {
 // nothing and has accepted nothing.
 func (s *summary) missing(err error) {
 	s.accept(false, err.Error())
+	s.Processed = s.routes == 0 || s.Processed
 	s.stampOf(0)
 	s.routes++
 	s.lowest(0)

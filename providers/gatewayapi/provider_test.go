@@ -157,13 +157,13 @@ func TestObserve(t *testing.T) {
 		"Untouched": {
 			reason:  "as the user wrote it",
 			objects: []*unstructured.Unstructured{http(), grpc()},
-			want:    providers.Observation{Accepted: true, Services: []string{"ledger"}, Routes: both},
+			want:    providers.Observation{Accepted: true, Processed: true, Services: []string{"ledger"}, Routes: both},
 		},
 		"Differ": {
 			reason:  "of several routes the worst of each",
 			objects: []*unstructured.Unstructured{split(http(), 500, 3), split(grpc(), 100, 4)},
 			want: providers.Observation{
-				Split: true, Weight: 500, LowestWeight: 100, Accepted: true, Stamp: 3, HighestStamp: 4,
+				Split: true, Weight: 500, LowestWeight: 100, Accepted: true, Processed: true, Stamp: 3, HighestStamp: 4,
 				Services: []string{"ledger"}, Routes: both,
 			},
 		},
@@ -171,7 +171,7 @@ func TestObserve(t *testing.T) {
 			reason:  "a route that is not split yet carries nothing",
 			objects: []*unstructured.Unstructured{split(http(), 500, 3), grpc()},
 			want: providers.Observation{
-				Split: true, Weight: 500, Accepted: true, HighestStamp: 3, Services: []string{"ledger"}, Routes: both,
+				Split: true, Weight: 500, Accepted: true, Processed: true, HighestStamp: 3, Services: []string{"ledger"}, Routes: both,
 			},
 		},
 		"OldGeneration": {
@@ -185,13 +185,13 @@ func TestObserve(t *testing.T) {
 		"NoGeneration": {
 			reason:  "some implementations report no generation: theirs is taken for the present one",
 			objects: []*unstructured.Unstructured{http(), withGeneration(accepted(grpc(), parentStatus("edge", 0, "True", "True")), 2)},
-			want:    providers.Observation{Accepted: true, Services: []string{"ledger"}, Routes: both},
+			want:    providers.Observation{Accepted: true, Processed: true, Services: []string{"ledger"}, Routes: both},
 		},
 		"Refused": {
 			reason:  "a Gateway that refuses says why",
 			objects: []*unstructured.Unstructured{http(), accepted(grpc(), parentStatus("edge", 1, "False", "True"))},
 			want: providers.Observation{
-				Services: []string{"ledger"}, Routes: both,
+				Processed: true, Services: []string{"ledger"}, Routes: both,
 				Message: "GRPCRoute/ledger-grpc: Gateway/edge: Accepted is False: AcceptedFalse: as told",
 			},
 		},
@@ -199,7 +199,7 @@ func TestObserve(t *testing.T) {
 			reason:  "a backend that does not resolve is not accepted",
 			objects: []*unstructured.Unstructured{accepted(http(), parentStatus("edge", 1, "True", "False")), grpc()},
 			want: providers.Observation{
-				Services: []string{"ledger"}, Routes: both,
+				Services: []string{"ledger"}, Routes: both, Processed: true,
 				Message: "HTTPRoute/ledger-http: Gateway/edge: ResolvedRefs is False: ResolvedRefsFalse: as told",
 			},
 		},
@@ -215,7 +215,7 @@ func TestObserve(t *testing.T) {
 			reason:  "what is there is told along with what is missing",
 			objects: []*unstructured.Unstructured{split(http(), 500, 3)},
 			want: providers.Observation{
-				Split: true, Weight: 500, HighestStamp: 3, Services: []string{"ledger"}, Routes: both[:1],
+				Split: true, Weight: 500, Processed: true, HighestStamp: 3, Services: []string{"ledger"}, Routes: both[:1],
 				Message: `GRPCRoute "ledger-grpc" does not exist in this namespace: create it, or correct spec.traffic.routeRefs`,
 			},
 			err: &providers.NotFoundError{Kind: "GRPCRoute", Name: "ledger-grpc"},

@@ -202,7 +202,7 @@ type backend struct {
 
 // summarize the backends, worst first.
 func summarize(backends []backend, target providers.Target) providers.Observation {
-	o := providers.Observation{Accepted: true}
+	o := providers.Observation{Accepted: true, Processed: true}
 	for i, b := range backends {
 		share, canary := b.share(target)
 		o.Split = o.Split || canary > 0
@@ -215,7 +215,7 @@ func summarize(backends []backend, target providers.Target) providers.Observatio
 		}
 		o.Services = append(o.Services, b.service)
 		if o.Accepted && !maps.Equal(b.ready, b.want) {
-			o.Accepted = false
+			o.Accepted, o.Processed = false, false
 			o.Message = fmt.Sprintf("Service/%s: pods that are ready and not in its EndpointSlices yet: %d; not ready and still in them: %d",
 				b.service, lacking(b.want, b.ready), lacking(b.ready, b.want))
 		}

@@ -76,12 +76,12 @@ func TestObserve(t *testing.T) {
 				pod("a", "old", true), pod("b", "old", true), pod("c", "old", true), pod("x", "wnew", true),
 				service("web", "web"), slice("web-1", "web", "a", "b", "c", "x"),
 			},
-			want: providers.Observation{Split: true, Weight: 2500, LowestWeight: 2500, Accepted: true, Services: []string{"web"}},
+			want: providers.Observation{Split: true, Weight: 2500, LowestWeight: 2500, Accepted: true, Processed: true, Services: []string{"web"}},
 		},
 		"NoCanary": {
 			reason:  "without canary pods nothing is split",
 			objects: []client.Object{pod("a", "old", true), service("web", "web"), slice("web-1", "web", "a")},
-			want:    providers.Observation{Accepted: true, Services: []string{"web"}},
+			want:    providers.Observation{Accepted: true, Processed: true, Services: []string{"web"}},
 		},
 		"DualStack": {
 			reason: "a pod with two addresses counts once",
@@ -89,7 +89,7 @@ func TestObserve(t *testing.T) {
 				pod("a", "old", true), pod("x", "wnew", true), service("web", "web"),
 				slice("web-4", "web", "a", "x"), slice("web-6", "web", "x"),
 			},
-			want: providers.Observation{Split: true, Weight: 5000, LowestWeight: 5000, Accepted: true, Services: []string{"web"}},
+			want: providers.Observation{Split: true, Weight: 5000, LowestWeight: 5000, Accepted: true, Processed: true, Services: []string{"web"}},
 		},
 		"NotListedYet": {
 			reason: "a ready pod without an endpoint has no share, and the split is not in force",
@@ -116,7 +116,7 @@ func TestObserve(t *testing.T) {
 			objects: []client.Object{
 				pod("a", "old", true), pod("x", "wnew", false), service("web", "web"), unready(slice("web-1", "web", "a", "x")),
 			},
-			want: providers.Observation{Accepted: true, Services: []string{"web"}},
+			want: providers.Observation{Accepted: true, Processed: true, Services: []string{"web"}},
 		},
 		"TwoServices": {
 			reason: "of two Services the higher and the lower share",
@@ -138,7 +138,7 @@ func TestObserve(t *testing.T) {
 				service("admin", "web"), slice("admin-1", "admin", "x"),
 			},
 			pairs: []providers.Pair{{Stable: "web"}},
-			want:  providers.Observation{Split: true, Weight: 5000, LowestWeight: 5000, Accepted: true, Services: []string{"web"}},
+			want:  providers.Observation{Split: true, Weight: 5000, LowestWeight: 5000, Accepted: true, Processed: true, Services: []string{"web"}},
 		},
 		"Others": {
 			reason: "Services of other workloads, of Weir and without a selector do not count",
@@ -147,14 +147,14 @@ func TestObserve(t *testing.T) {
 				&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "external"}},
 				slice("web-1", "web", "a", "x"),
 			},
-			want: providers.Observation{Split: true, Weight: 5000, LowestWeight: 5000, Accepted: true, Services: []string{"web"}},
+			want: providers.Observation{Split: true, Weight: 5000, LowestWeight: 5000, Accepted: true, Processed: true, Services: []string{"web"}},
 		},
 		"NoService": {
 			reason:  "a workload without a Service shares by its pods",
 			objects: []client.Object{pod("a", "old", true), pod("b", "old", true), pod("x", "wnew", true), pod("y", "wnew", false)},
-			want:    providers.Observation{Split: true, Weight: 3333, LowestWeight: 3333, Accepted: true},
+			want:    providers.Observation{Split: true, Weight: 3333, LowestWeight: 3333, Accepted: true, Processed: true},
 		},
-		"Nothing": {reason: "no pods, no share", want: providers.Observation{Accepted: true}},
+		"Nothing": {reason: "no pods, no share", want: providers.Observation{Accepted: true, Processed: true}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -111,7 +111,7 @@ func (p *pass) completeHandover() {
 	case p.active > 1 && t.Paused:
 		p.shrinkSmallest()
 		p.wait(WaitHandOver, "the older pods to go, before the newest template is released")
-	case p.active > 1 || p.active == 0 && t.Replicas > 0:
+	case !p.alone():
 		p.wait(WaitHandOver, "the workload to scale the older pods down")
 	case t.Vetoed:
 		p.endVeto()
@@ -121,6 +121,12 @@ func (p *pass) completeHandover() {
 			p.finishAdopting(p.survivor())
 		}
 	}
+}
+
+// alone says whether the workload runs one version, or none when it is scaled to
+// zero.
+func (p *pass) alone() bool {
+	return p.active == 1 || p.active == 0 && p.in.Target.Replicas == 0
 }
 
 // isAdopted says whether the workload has adopted the canary, now that its

@@ -165,7 +165,7 @@ func (p *pass) closeTraffic() bool {
 		if c.Stamp < p.st.Record.ExposureSeq {
 			p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
 		}
-		if !p.sharedCallers() {
+		if !p.sharedCallers() && !p.takenOut() {
 			// From the adoption the Services are wide and the canary serves by them.
 			p.pin()
 		}
@@ -260,15 +260,14 @@ func (p *pass) end() {
 
 // planAborted waits, held, for a template other than the one that failed.
 func (p *pass) planAborted() {
-	t := &p.in.Target
-	stay := t.Revision == p.st.Release.FailedRevision && t.Paused && t.UID == p.st.Workload.UID
+	stay := p.staysHeld()
 	retry := p.command(v1alpha1.ActionRetry)
 	switch {
 	case p.deleting():
 		p.leave()
 	case stay && retry == nil && p.keepPods():
 		p.wait(WaitRevert, p.rolledBackText())
-	case len(p.in.Problems) > 0 && t.UID != "":
+	case len(p.in.Problems) > 0 && p.in.Target.UID != "":
 		p.wait(WaitProblem, p.in.Problems[0].Message)
 	case !p.clear():
 	case !stay:
@@ -279,6 +278,12 @@ func (p *pass) planAborted() {
 	default:
 		p.wait(WaitRevert, p.rolledBackText())
 	}
+}
+
+// staysHeld says whether the workload is still held at the version that failed.
+func (p *pass) staysHeld() bool {
+	t := &p.in.Target
+	return t.Revision == p.st.Release.FailedRevision && t.Paused && t.UID == p.st.Workload.UID
 }
 
 // mayStart says whether nothing keeps a release of the failed version from

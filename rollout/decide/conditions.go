@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,10 @@ func (p *pass) display() {
 	}
 	if p.st == p.old && !p.worthRecording() {
 		return
+	}
+	if p.stableDown() && !p.saidStableDown() {
+		p.event(EventWarning, "StableUnavailable", "Observe", "Stable revision "+p.st.Stable.Revision+" has no available pod"+
+			"; the release goes on: weir promote brings the canary to all pods without the remaining steps")
 	}
 	st := p.edit()
 	st.ObservedGeneration = p.in.Rollout.Generation
@@ -64,6 +69,9 @@ const (
 
 // worthRecording says whether the display alone is worth a write.
 func (p *pass) worthRecording() bool {
+	if p.walking() && p.stableDown() != p.saidStableDown() {
+		return true
+	}
 	switch p.waiting.Reason.kind() {
 	case waitsShortly:
 		since := p.waitsSince()
@@ -77,8 +85,15 @@ func (p *pass) worthRecording() bool {
 		if p.waitingFor() != p.st.WaitingFor || p.approversChanged() {
 			return true
 		}
+	default:
 	}
 	return p.conditionsChanged()
+}
+
+// saidStableDown says whether the recorded message warns of stable without pods.
+func (p *pass) saidStableDown() bool {
+	r := p.recordedCondition(v1alpha1.ConditionReady)
+	return r != nil && strings.Contains(r.Message, stableDownText)
 }
 
 // waitsSince is since when the release has been on the way to where it waits; it
@@ -128,6 +143,7 @@ func (p *pass) displayRelease() {
 		st.Release.Position = ""
 	case v1alpha1.StageProgressing:
 		st.Release.Position = p.position()
+	default:
 	}
 }
 
@@ -201,6 +217,7 @@ func (p *pass) assess() conditions {
 		return stalled
 	case v1alpha1.StageIdle:
 		return p.assessIdle(moving)
+	default:
 	}
 	moving.reason, moving.message = p.movingReason(), p.releaseText()
 	return moving
@@ -230,6 +247,7 @@ func (p *pass) assessIdle(moving conditions) conditions {
 		}
 		moving.message = "The workload is being labelled, so that its new templates are held"
 		return moving
+	default:
 	}
 	if p.st.Release.Cause != "" {
 		moving.reason = v1alpha1.ReasonRollingBack
@@ -245,6 +263,7 @@ func (p *pass) movingReason() string {
 		return v1alpha1.ReasonRollingBack
 	case v1alpha1.StageAdopting:
 		return v1alpha1.ReasonPromoting
+	default:
 	}
 	switch p.waiting.Reason {
 	case WaitApproval:
@@ -255,6 +274,7 @@ func (p *pass) movingReason() string {
 		return v1alpha1.ReasonHeld
 	case WaitPaused:
 		return v1alpha1.ReasonPaused
+	default:
 	}
 	if p.stage() == v1alpha1.StagePromoting {
 		return v1alpha1.ReasonPromoting

@@ -55,8 +55,7 @@ func (s step) isFull(routed bool) bool {
 func (p plan) count() int32 {
 	switch {
 	case len(p.steps) == 0:
-		ramp := rampWeights()
-		return int32(len(ramp))
+		return rampLength
 	case p.append:
 		return int32(len(p.steps)) + 1
 	default:
@@ -64,15 +63,20 @@ func (p plan) count() int32 {
 	}
 }
 
+// rampLength is the number of steps of a Rollout that names none.
+const rampLength = 5
+
 // rampWeights are the steps of a Rollout that names none.
-func rampWeights() [5]int32 { return [5]int32{100, 500, 2500, 5000, v1alpha1.FullWeight} }
+func rampWeights() [rampLength]int32 {
+	return [rampLength]int32{100, 500, 2500, 5000, v1alpha1.FullWeight}
+}
 
 // at gives step i. An index beyond the end is the last step: steps may have
 // been taken away by an edit.
 func (p plan) at(i int32) step {
 	if len(p.steps) == 0 {
 		ramp := rampWeights()
-		return step{weight: ramp[min(max(i, 0), int32(len(ramp))-1)]}
+		return step{weight: ramp[min(max(i, 0), rampLength-1)]}
 	}
 	i = min(max(i, 0), p.count()-1)
 	if int(i) == len(p.steps) {

@@ -93,6 +93,10 @@ func crashText(c *Crash) string {
 	return text + because(c.Message)
 }
 
+// stableDownText is said, loudly, while stable has no pod. It is the user's to
+// decide whether a version that is not yet trusted is better than none.
+const stableDownText = "stable has no available pod"
+
 // releaseText is the message of the Ready condition while a release is under way.
 func (p *pass) releaseText() string {
 	number, canary := p.st.Release.Number, p.st.Canary.Revision
@@ -102,14 +106,22 @@ func (p *pass) releaseText() string {
 		if p.impliedHold() {
 			text += "; the step has no gates and there is no analysis, so it is held for " + impliedHold.String()
 		}
-		return text + waitsFor(p.waitingFor())
+		return text + waitsFor(p.waitingFor()) + p.stableText()
 	case v1alpha1.StagePromoting:
-		return fmt.Sprintf("Release %d of revision %s goes to all pods%s", number, canary, waitsFor(p.waitingFor()))
+		return fmt.Sprintf("Release %d of revision %s goes to all pods%s", number, canary, waitsFor(p.waitingFor())) + p.stableText()
 	case v1alpha1.StageAdopting:
 		return fmt.Sprintf("The pods of revision %s become the workload's own%s", canary, waitsFor(p.waitingFor()))
 	default:
 		return fmt.Sprintf("Release %d of revision %s is rolled back: %s", number, canary, p.st.Release.Message)
 	}
+}
+
+// stableText warns of a stable version without pods, and says what can be done.
+func (p *pass) stableText() string {
+	if !p.stableDown() {
+		return ""
+	}
+	return "; " + stableDownText + ": weir promote brings the canary to all pods without the remaining steps"
 }
 
 // impliedHold says whether the current step is held though nobody wrote it.

@@ -160,6 +160,13 @@ func (p *pass) handedOver() bool {
 	return p.twin != nil || p.canary != nil && (p.canary.Owner == OwnerTarget || p.canary.Labelled)
 }
 
+// stableDown says whether stable, which serves what the canary does not, has no
+// pod left. Nothing is held or lowered for it: that could only make it worse.
+func (p *pass) stableDown() bool {
+	s := p.stableSet()
+	return p.walking() && s != nil && s.Size > 0 && s.Available == 0
+}
+
 // observed says whether the workload's controller has acted on its newest
 // generation.
 func (p *pass) observed() bool {

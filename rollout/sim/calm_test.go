@@ -145,6 +145,7 @@ func (w *World) checkReason() {
 		// Only the workload itself can go on: pods of the canary's template fail
 		// after they have become its own.
 		ok = stageOf(st) == v1alpha1.StageAdopting && w.short()
+	default:
 	}
 	if !ok {
 		w.violate("L1", "rests in %s with reason %q: %s", stageOf(st), reason, w.leader.decision.Waiting.Message)
@@ -220,7 +221,8 @@ func (w *World) checkRemains() {
 			w.violate("L4", "the finalizer is left")
 		}
 	}
-	if s := all.find(hashNamed(st.Stable.Revision)); (s == nil || s.size != t.replicas) && !(w.cfg.Quota > 0 && w.short()) {
+	short := w.cfg.Quota > 0 && w.short()
+	if s := all.find(hashNamed(st.Stable.Revision)); !short && (s == nil || s.size != t.replicas) {
 		w.violate("L4", "stable %s is not at the size of the workload", st.Stable.Revision)
 	}
 }

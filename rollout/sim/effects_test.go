@@ -157,6 +157,7 @@ func (w *World) fitsRollout(e *decide.Effect) bool {
 		return ro.DeletionTimestamp == nil
 	case decide.EffectRevertTemplate:
 		return ro.DeletionTimestamp != nil && w.sets.live().find(hashNamed(e.Revision)) != nil
+	default:
 	}
 	if w.routed() && (w.services.live().canary.exists || w.services.live().user.pin != hash{}) || w.anySplit() || w.target.live().vetoed {
 		return false
@@ -203,6 +204,7 @@ func (w *World) fitsTarget(e *decide.Effect) bool {
 			}
 		}
 		return true
+	default:
 	}
 	c := all.find(hashNamed(e.Revision))
 	if c == nil || w.liveRevision() != e.Revision || t.observed < t.generation || c.size != t.replicas || c.available != t.replicas || !w.evenSets() {
@@ -368,6 +370,7 @@ func (w *World) performTarget(e *decide.Effect) {
 		t.vetoed, t.paused = true, false
 	case decide.EffectEndHandOver:
 		t.vetoed = false
+	default:
 	}
 	if t.paused != before.paused || t.template != before.template {
 		t.generation++
@@ -388,6 +391,7 @@ func (w *World) performService(p *process, e *decide.Effect) {
 		s.canary.rv++
 	case decide.EffectDeleteBackend:
 		s.canary = service{rv: s.canary.rv + 1}
+	default:
 	}
 }
 
@@ -435,5 +439,6 @@ func (w *World) performSet(p *process, e *decide.Effect) {
 		s.labelled = true
 	case decide.EffectUnveto:
 		s.vetoed = false
+	default:
 	}
 }

@@ -12,7 +12,7 @@ const tolerance = 4100 * time.Millisecond
 
 // checkGates checks, by the truth, that the step which a record leaves had all
 // that it waits for.
-func (w *World) checkGates(old, now *v1alpha1.RolloutStatus) {
+func (w *World) checkGates(old *v1alpha1.RolloutStatus) {
 	spec := &w.rollout.live().Spec
 	i := int(old.Release.StepIndex)
 	if len(spec.Steps) == 0 || i >= len(spec.Steps) {
@@ -90,7 +90,7 @@ func (w *World) checkEvidence(old *v1alpha1.RolloutStatus, step int) {
 }
 
 // checkCause checks that what a rollback is recorded for did happen.
-func (w *World) checkCause(p *process, old, now *v1alpha1.RolloutStatus) {
+func (w *World) checkCause(old, now *v1alpha1.RolloutStatus) {
 	l := &w.ledger
 	switch now.Release.Cause {
 	case v1alpha1.CauseDeleted:
@@ -108,7 +108,7 @@ func (w *World) checkCause(p *process, old, now *v1alpha1.RolloutStatus) {
 	case v1alpha1.CauseUserAbort:
 		w.checkSaid(v1alpha1.ActionAbort, old)
 	case v1alpha1.CauseDeadlineExceeded:
-		w.checkDeadline(old)
+		w.checkDeadline()
 	case v1alpha1.CauseFailed:
 		w.checkFailure(old)
 	}
@@ -128,7 +128,7 @@ func (w *World) checkSaid(action v1alpha1.ApprovalAction, old *v1alpha1.RolloutS
 }
 
 // checkDeadline: H16.
-func (w *World) checkDeadline(old *v1alpha1.RolloutStatus) {
+func (w *World) checkDeadline() {
 	l := &w.ledger
 	length := w.rollout.live().Spec.ProgressDeadline.Or(10 * time.Minute)
 	if w.now.Sub(l.deadlineSet) < length-tolerance-maxAge {
@@ -181,14 +181,15 @@ func (w *World) beforeWrite(p *process, e *decide.Effect) {
 		if e.Raise {
 			w.checkSize(p, e, st)
 		} else {
-			w.checkShrink(e, st)
+			w.checkShrink(e)
 		}
 	case decide.EffectUnpause:
 		w.checkUnpause(p, st)
 	case decide.EffectBeginHandOver, decide.EffectAdopt:
 		w.checkHandover(p, st)
 	case decide.EffectDeleteCanary:
-		w.checkDelete(p, e, st)
+		w.checkDelete(e, st)
+	default:
 	}
 }
 
@@ -216,6 +217,7 @@ func (w *World) rolledBackBy(e *decide.Effect) bool {
 	switch e.Kind {
 	case decide.EffectDeleteCanary, decide.EffectRestoreRoute, decide.EffectDeleteBackend:
 		return true
+	default:
 	}
 	return false
 }
@@ -279,7 +281,7 @@ func (w *World) checkSize(p *process, e *decide.Effect, st *v1alpha1.RolloutStat
 }
 
 // checkShrink: H3, pods are not taken from under the weight that they carry.
-func (w *World) checkShrink(e *decide.Effect, st *v1alpha1.RolloutStatus) {
+func (w *World) checkShrink(e *decide.Effect) {
 	rs := w.routes.live()
 	for i := range rs.n {
 		if need := sizeFor(rs.list[i].weight, w.target.live().replicas); e.Size < need {
@@ -312,8 +314,10 @@ func (w *World) checkHandover(p *process, st *v1alpha1.RolloutStatus) {
 	switch {
 	case stageOf(st) != v1alpha1.StageAdopting:
 		w.race(RaceInFlight)
-	case c == nil || c.size != t.replicas || c.available < t.replicas:
-		if t.replicas == w.target.at(p.read[kindTarget]).replicas && (c == nil || c.available == w.sets.at(p.read[kindSets]).find(c.hash).available) {
+	case c == nil:
+		w.race(RacePods)
+	case c.size != t.replicas || c.available < t.replicas:
+		if t.replicas == w.target.at(p.read[kindTarget]).replicas && (c.available == w.sets.at(p.read[kindSets]).find(c.hash).available) {
 			w.violate("H5", "the handover begins with %d of %d pods", c.available, t.replicas)
 		} else {
 			w.race(RacePods)
@@ -326,7 +330,7 @@ func (w *World) checkHandover(p *process, st *v1alpha1.RolloutStatus) {
 }
 
 // checkDelete: H4, the end of it.
-func (w *World) checkDelete(p *process, e *decide.Effect, st *v1alpha1.RolloutStatus) {
+func (w *World) checkDelete(e *decide.Effect, st *v1alpha1.RolloutStatus) {
 	if !w.routed() {
 		return
 	}

@@ -13,23 +13,23 @@ import (
 type Race int
 
 const (
-	// RaceInFlight: a raise was checked before a lowering was recorded, and
+	// RaceInFlight says that a raise was checked before a lowering was recorded, and
 	// written before its seal.
 	RaceInFlight Race = iota
-	// RacePods: pods were lost between the live check of a raise and its write.
+	// RacePods says that pods were lost between the live check of a raise and its write.
 	RacePods
-	// RaceReplicas: the workload was scaled between check and write.
+	// RaceReplicas says that the workload was scaled between check and write.
 	RaceReplicas
-	// RaceTemplate: the template changed between check and write.
+	// RaceTemplate says that the template changed between check and write.
 	RaceTemplate
-	// RaceRoute: a route changed between check and write.
+	// RaceRoute says that a route changed between check and write.
 	RaceRoute
-	// RaceLateCreate: a deposed process made a set after its release had ended.
+	// RaceLateCreate says that a deposed process made a set after its release had ended.
 	RaceLateCreate
-	// RaceRevived: a paused workload that was scaled up from zero revived
+	// RaceRevived says that a paused workload that was scaled up from zero revived
 	// another set than the stable one.
 	RaceRevived
-	// RaceUnseen: a pause or a scaling to zero was too short for any pass to see.
+	// RaceUnseen says that a pause or a scaling to zero was too short for any pass to see.
 	RaceUnseen
 	races
 )
@@ -174,7 +174,7 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 	if to != from {
 		w.transition(p, old, now, from, to)
 	}
-	w.moved(p, old, now, from, to)
+	w.moved(old, now, from, to)
 }
 
 // noteDeadline remembers when the deadline began to run.
@@ -221,7 +221,7 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 	l := &w.ledger
 	walking := from == v1alpha1.StageProgressing || from == v1alpha1.StagePromoting
 	if to != v1alpha1.StageAdopting && to != v1alpha1.StagePromoting && (walking || to == v1alpha1.StageRollingBack) {
-		w.checkCause(p, old, now)
+		w.checkCause(old, now)
 	}
 	switch to {
 	case v1alpha1.StageRollingBack:
@@ -248,6 +248,7 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 		if from == v1alpha1.StageRollingBack || from == v1alpha1.StageAdopting {
 			w.violate("H8", "%s is left to %s", from, to)
 		}
+	default:
 	}
 }
 
@@ -265,7 +266,7 @@ func (w *World) canaryOfWeir() *set {
 }
 
 // moved checks a step forward.
-func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1alpha1.Stage) {
+func (w *World) moved(old, now *v1alpha1.RolloutStatus, from, to v1alpha1.Stage) {
 	edited := now.Record.StepsGeneration != old.Record.StepsGeneration
 	if from == v1alpha1.StageProgressing && to == from {
 		if now.Release.StepIndex < old.Release.StepIndex && !edited {
@@ -283,8 +284,9 @@ func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1a
 	}
 	raised := to != from || now.Release.StepIndex > old.Release.StepIndex && now.Record.DesiredWeight > old.Record.DesiredWeight ||
 		now.Record.DesiredWeight > old.Record.DesiredWeight
-	if raised && !w.followsWorkload(old) && !(edited && now.Record.DesiredWeight <= old.Record.DesiredWeight) {
-		w.checkGates(old, now)
+	kept := edited && now.Record.DesiredWeight <= old.Record.DesiredWeight
+	if raised && !kept && !w.followsWorkload(old) {
+		w.checkGates(old)
 	}
 }
 

@@ -70,7 +70,7 @@ func (m Mutant) String() string {
 }
 
 // mutateInput shows the core something other than what is there.
-func (w *World) mutateInput(p *process, in *decide.Input) {
+func (w *World) mutateInput(in *decide.Input) {
 	if w.cfg.Mutant == None {
 		return
 	}
@@ -101,12 +101,12 @@ func (w *World) mutateInput(p *process, in *decide.Input) {
 	case NoSettleRule:
 		in.Target.ObservedGeneration = in.Target.Generation
 	default:
-		w.mutateStamps(p, in, st)
+		w.mutateStamps(in, st)
 	}
 }
 
 // mutateStamps shows stamps or sets other than those that are there.
-func (w *World) mutateStamps(p *process, in *decide.Input, st *v1alpha1.RolloutStatus) {
+func (w *World) mutateStamps(in *decide.Input, st *v1alpha1.RolloutStatus) {
 	rollingBack := stageOf(st) == v1alpha1.StageRollingBack
 	var route, canary int64
 	switch w.cfg.Mutant {
@@ -133,7 +133,8 @@ func (w *World) mutateStamps(p *process, in *decide.Input, st *v1alpha1.RolloutS
 			in.Backends[i].Stamp = max(in.Backends[i].Stamp, st.Record.ReleaseSeq)
 		}
 	case NoSweep, NoPruning:
-		w.hideSets(p, in, st)
+		w.hideSets(in, st)
+	default:
 	}
 	if in.Route != nil && (in.Route.Split || rollingBack) {
 		in.Route.Stamp = max(in.Route.Stamp, route)
@@ -145,7 +146,7 @@ func (w *World) mutateStamps(p *process, in *decide.Input, st *v1alpha1.RolloutS
 	}
 }
 
-func (w *World) hideSets(p *process, in *decide.Input, st *v1alpha1.RolloutStatus) {
+func (w *World) hideSets(in *decide.Input, st *v1alpha1.RolloutStatus) {
 	kept := in.Sets[:0]
 	for i := range in.Sets {
 		s := in.Sets[i]
@@ -160,7 +161,7 @@ func (w *World) hideSets(p *process, in *decide.Input, st *v1alpha1.RolloutStatu
 }
 
 // mutateDecision changes what the core has decided.
-func (w *World) mutateDecision(p *process, in *decide.Input, d *decide.Decision) {
+func (w *World) mutateDecision(in *decide.Input, d *decide.Decision) {
 	if w.cfg.Mutant == NoSetSeal && d.Status != nil && stageOf(d.Status) == v1alpha1.StageRollingBack {
 		kept := d.Effects[:0]
 		for _, e := range d.Effects {

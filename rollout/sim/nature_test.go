@@ -48,6 +48,7 @@ func (w *World) stepPods(i int) bool {
 		crash = crash || pods > 0 && s.pods == pods
 	case stuck:
 		available = 0
+	default:
 	}
 	if s.pods != pods {
 		// Pods are created first and become available later.

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-dev/weir/rollout/decide"
 )
 
+//nolint:gochecknoglobals // a flag of the test
 var update = flag.Bool("update", false, "rewrite the outputs in the transcripts")
 
 // transcripts are where the documented behaviour of the core lives.
@@ -207,7 +208,7 @@ func (s *script) timed(name string, arg func(int) string) error {
 	case "tick":
 		d, err := time.ParseDuration(arg(0))
 		if err != nil {
-			return err
+			return fmt.Errorf("cannot tick: %w", err)
 		}
 		w.now = w.now.Add(d)
 		w.leader.dirty = true
@@ -322,6 +323,8 @@ func (s *script) world(args []string) error {
 }
 
 // settings of a world.
+//
+//nolint:gochecknoglobals // a table
 var settings = map[string]func(*Config, string){
 	"replicas":    func(c *Config, v string) { c.Replicas = atoi(v) },
 	"surge":       func(c *Config, v string) { c.Surge = atoi(v) },

@@ -151,12 +151,12 @@ func (p *process) decide(fresh bool) {
 		return
 	}
 	in := p.observe(fresh)
-	w.mutateInput(p, &in)
+	w.mutateInput(&in)
 	d := decide.Decide(in)
 	if w.cfg.Twice {
 		w.checkTwice(in, d)
 	}
-	w.mutateDecision(p, &in, &d)
+	w.mutateDecision(&in, &d)
 	if d.ReadLive {
 		if fresh {
 			p.phase = resting
@@ -226,7 +226,7 @@ func (p *process) record() {
 	n.Status = *p.decision.Status
 	p.rv, p.seq = w.rollout.head, n.Status.Record.Seq
 	w.touched = true
-	w.logRecord(p, &old, &n.Status)
+	w.logRecord(p, &n.Status)
 	w.recorded(p, &old, &n.Status)
 	w.trackExposure()
 	if p.lost() {
@@ -319,6 +319,8 @@ func (p *process) observe(fresh bool) decide.Input {
 }
 
 // uids of the Deployment's incarnations.
+//
+//nolint:gochecknoglobals // a table
 var uids = [...]string{"", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"}
 
 // observeSet shows one ReplicaSet.

@@ -21,6 +21,7 @@ func (w *World) afterWrite(p *process, e *decide.Effect) {
 		l.templateChanges++
 	case decide.EffectBeginHandOver:
 		l.blessed[w.target.live().template] = true
+	default:
 	}
 }
 
@@ -41,15 +42,15 @@ func (w *World) checkState() {
 	if c != nil && c.crash && c.stamp >= st.Record.ReleaseSeq {
 		w.ledger.sawCrash = true
 	}
-	w.checkStable(st, stage, c)
+	w.checkStable(st, stage)
 	if w.routed() {
-		w.checkBackends(st, stage, c)
+		w.checkBackends()
 		w.checkCallers(stage, canary, c)
 	}
 }
 
 // checkStable: H5, stable keeps the size of the workload until the handover.
-func (w *World) checkStable(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage, c *set) {
+func (w *World) checkStable(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage) {
 	l, t := &w.ledger, w.target.live()
 	switch stage {
 	case v1alpha1.StageProgressing, v1alpha1.StagePromoting, v1alpha1.StageAdopting, v1alpha1.StageRollingBack:
@@ -76,7 +77,7 @@ func (w *World) checkStable(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage, c 
 
 // checkBackends: H12, no backend with weight is missing or has no pods asked
 // for.
-func (w *World) checkBackends(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage, c *set) {
+func (w *World) checkBackends() {
 	if w.ledger.inFlight || w.ledger.vandalised || w.ledger.recreated || !w.anyWeight() {
 		return
 	}

@@ -66,7 +66,7 @@ func (w *World) logDecision(p *process, fresh bool, d *decide.Decision) {
 	w.log("%s decides on %s: record %t, effects %v", p.term, view, d.Status != nil, kinds)
 }
 
-func (w *World) logRecord(p *process, old, now *v1alpha1.RolloutStatus) {
+func (w *World) logRecord(p *process, now *v1alpha1.RolloutStatus) {
 	if !w.tracing {
 		return
 	}
@@ -88,6 +88,7 @@ func summary(st *v1alpha1.RolloutStatus) string {
 	switch stageOf(st) {
 	case v1alpha1.StageProgressing, v1alpha1.StagePromoting:
 		fmt.Fprintf(&b, " step %s at %s", r.Position, percent(st.Record.DesiredWeight))
+	default:
 	}
 	if st.Record.Lowered {
 		fmt.Fprintf(&b, " lowered (%d)", st.Record.Lowerings)

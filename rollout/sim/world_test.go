@@ -70,6 +70,7 @@ type hash struct {
 	weir     bool
 }
 
+//nolint:gochecknoglobals // a table
 var hashNames = func() (names [2][maxTemplates + 1]string) {
 	for t := range template(maxTemplates + 1) {
 		names[0][t] = "d" + string('A'+rune(t)-1)
@@ -78,6 +79,7 @@ var hashNames = func() (names [2][maxTemplates + 1]string) {
 	return names
 }()
 
+//nolint:gochecknoglobals // a table
 var setNames = func() (names [2][maxTemplates + 1]string) {
 	for i := range names {
 		for t := range names[i] {
@@ -137,15 +139,14 @@ type set struct {
 	hash  hash
 	owner decide.Owner
 	// labelled: its labels match the Deployment's selector.
-	labelled, vetoed       bool
-	size, pods, available  int32
-	created                int64
-	stamp                  int64
-	desired, max           int32 // annotations of the Deployment controller, -1 when absent
-	crash                  bool
-	obstacle               bool
-	ownerUID               int
-	deletedByUser, dropped bool
+	labelled, vetoed      bool
+	size, pods, available int32
+	created               int64
+	stamp                 int64
+	desired, max          int32 // annotations of the Deployment controller, -1 when absent
+	crash                 bool
+	obstacle              bool
+	ownerUID              int
 }
 
 // sets is all ReplicaSets.
@@ -279,6 +280,8 @@ type World struct {
 }
 
 // epoch is when every schedule begins.
+//
+//nolint:gochecknoglobals // a constant that Go cannot write as one
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newWorld makes a cluster with one Deployment at template A, all up, and its

@@ -63,9 +63,9 @@ func routesAre(o providers.Observation) func(context.Context) (providers.Observa
 }
 
 var (
-	usersOwn = providers.Observation{Accepted: true}
-	split    = providers.Observation{Split: true, Weight: 500, LowestWeight: 500, Accepted: true}
-	zero     = providers.Observation{Split: true, Accepted: true}
+	usersOwn = providers.Observation{Accepted: true, Processed: true}
+	split    = providers.Observation{Split: true, Weight: 500, LowestWeight: 500, Accepted: true, Processed: true}
+	zero     = providers.Observation{Split: true, Accepted: true, Processed: true}
 )
 
 // effectCase is one effect on one state of the world.

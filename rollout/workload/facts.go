@@ -91,6 +91,7 @@ func (s *snapshot) targetFacts() decide.Target {
 		Vetoed:             vetoed(t),
 		Label:              t.Labels[v1alpha1.RolloutLabel],
 		ChangeAuthor:       author,
+		ChangedBy:          t.Annotations[v1alpha1.ChangedByAnnotation],
 	}
 }
 

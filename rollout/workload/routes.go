@@ -58,14 +58,14 @@ func (c *Client) checkNoWeight(ctx context.Context, pass Pass) error {
 	if err != nil {
 		return err
 	}
-	if routes.Weight > 0 || !routes.Accepted {
-		return unmet("the routes send %s to the canary, accepted %t", v1alpha1.FormatWeight(routes.Weight), routes.Accepted)
+	if routes.Weight > 0 || !routes.Processed {
+		return unmet("the routes send %s to the canary, processed %t", v1alpha1.FormatWeight(routes.Weight), routes.Processed)
 	}
 	return nil
 }
 
 // checkUsersOwn makes sure that every route is as its user wrote it, and that
-// the data plane has accepted that: no backend of Weir's is referred to.
+// the data plane has taken note of that: no backend of Weir's is referred to.
 func (c *Client) checkUsersOwn(ctx context.Context, pass Pass) error {
 	if pass.Routes == nil {
 		return nil
@@ -74,8 +74,8 @@ func (c *Client) checkUsersOwn(ctx context.Context, pass Pass) error {
 	if err != nil {
 		return err
 	}
-	if routes.Split || !routes.Accepted {
-		return unmet("the routes are not as their users wrote them: split %t, accepted %t", routes.Split, routes.Accepted)
+	if routes.Split || !routes.Processed {
+		return unmet("the routes are not as their users wrote them: split %t, processed %t", routes.Split, routes.Processed)
 	}
 	return nil
 }

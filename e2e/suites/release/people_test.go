@@ -1,6 +1,8 @@
 package release
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +171,39 @@ func TestCrashLoop(t *testing.T) {
 		t.Errorf("%d requests beside the route failed", bad)
 	}
 	s.neverBeside("v2")
+}
+
+// TestBreakGlass: whoever takes the Deployment out of Weir's hands gets a native
+// roll, with a controller that runs, and no request is lost by it.
+func TestBreakGlass(t *testing.T) {
+	t.Parallel()
+	s := open(t, "glass", stage.ShopOptions{}, v1alpha1.RolloutSpec{Steps: waiting(25)})
+	s.release("v2", nil)
+	s.await("the first step", stage.AtStep(0))
+	for _, args := range [][]string{
+		{"label", "deployment/shop", "weir.dev/rollout=off", "--overwrite"},
+		{"label", "service/shop", "weir.dev/pin=off", "--overwrite"},
+		{"rollout", "resume", "deployment/shop"},
+	} {
+		_, _, err := s.Kubectl(t.Context(), harness.GitOps, "", append(args, "-n", s.Namespace)...)
+		must(t, err)
+	}
+	must(t, s.AwaitDeployment(t.Context(), "the native roll", func(d *appsv1.Deployment) bool {
+		return !d.Spec.Paused && d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == 4 && d.Status.Replicas == 4 && d.Status.AvailableReplicas == 4
+	}))
+	r := s.await("the Rollout to say that it is not in charge", stage.InState(v1alpha1.ReasonUnsupported))
+	s.stateIs(r, kstatus.FailedStatus)
+	if _, message := readiness(r); !strings.Contains(message, "weir.dev/rollout=off") {
+		t.Errorf("the message does not name the label: %q", message)
+	}
+	harness.Eventually(t, timeout, "what Weir made to be gone", func(context.Context) error {
+		out, _, err := s.Kubectl(t.Context(), harness.Admin, "", "get", "services,replicasets", "-n", s.Namespace, "-l", v1alpha1.ManagedLabel, "-o", "name")
+		return errors.Join(err, errorUnless(out == "", "left: %s", out))
+	})
+	s.noneFailed()
+
+	_, _, err := s.Kubectl(t.Context(), harness.GitOps, "", "label", "deployment/shop", "weir.dev/rollout-", "-n", s.Namespace)
+	must(t, err)
+	s.atRest(s.await("the Rollout to be in charge again", stage.InState(v1alpha1.ReasonStable)))
+	s.noneFailed()
 }

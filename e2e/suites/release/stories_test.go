@@ -143,7 +143,7 @@ func TestAbort(t *testing.T) {
 	s.neverBeside("v2")
 
 	s.cli(0, harness.Admin, "retry", stage.Name)
-	r = s.await("the retry at the first step", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Number == 2 && stage.AtStep(0)(r) })
+	s.await("the retry at the first step", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Number == 2 && stage.AtStep(0)(r) })
 	s.cli(0, harness.Admin, "abort", stage.Name, "--revert")
 	r = s.await("the stable template again", stage.InState(v1alpha1.ReasonStable))
 	s.atRest(r)
