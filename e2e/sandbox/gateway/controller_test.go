@@ -73,14 +73,18 @@ func (r *rig) updateStatus(action clienttesting.Action) (bool, runtime.Object, e
 	written := update.GetObject().(*gwv1.HTTPRoute)
 	object, err := r.gw.Tracker().Get(action.GetResource(), written.Namespace, written.Name)
 	if err != nil {
-		return true, nil, err
+		return true, nil, fmt.Errorf("tracker: %w", err)
 	}
 	current := object.(*gwv1.HTTPRoute).DeepCopy()
 	if current.Generation != written.Generation {
-		return true, nil, apierrors.NewConflict(action.GetResource().GroupResource(), written.Name, errors.New("it has changed"))
+		conflict := apierrors.NewConflict(action.GetResource().GroupResource(), written.Name, errors.New("it has changed"))
+		return true, nil, fmt.Errorf("tracker: %w", conflict)
 	}
 	current.Status = written.Status
-	return true, current, r.gw.Tracker().Update(action.GetResource(), current, written.Namespace)
+	if err := r.gw.Tracker().Update(action.GetResource(), current, written.Namespace); err != nil {
+		return true, nil, fmt.Errorf("tracker: %w", err)
+	}
+	return true, current, nil
 }
 
 // start runs the controller until the end of the test.
@@ -227,7 +231,7 @@ func TestControllerFollowsRoutesServicesAndGateways(t *testing.T) {
 	}
 	r.answers(http.StatusInternalServerError, "")
 	r.eventually("condition", func() string {
-		return cmp.Diff([]said{isAccepted, unusable("BackendNotFound")}, say(r.route().Status.Parents[0].Conditions))
+		return cmp.Diff([]said{isAccepted(), unusable("BackendNotFound")}, say(r.route().Status.Parents[0].Conditions))
 	})
 	if err := r.gw.GatewayV1().Gateways("infra").Delete(t.Context(), "gw", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

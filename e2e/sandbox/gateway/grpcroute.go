@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -107,16 +108,10 @@ func grpcPath(field string, m *gwv1.GRPCMethodMatch) (match.Path, error) {
 	case !regex && service != "":
 		return match.Prefix("/" + service), nil
 	case !regex:
-		return match.Regex("/[^/]+/" + regexp.QuoteMeta(method))
+		method = regexp.QuoteMeta(method)
 	}
 	const any = "[^/]+"
-	if service == "" {
-		service = any
-	}
-	if method == "" {
-		method = any
-	}
-	path, err := match.Regex("/(?:" + service + ")/(?:" + method + ")")
+	path, err := match.Regex("/(?:" + cmp.Or(service, any) + ")/(?:" + cmp.Or(method, any) + ")")
 	if err != nil {
 		return path, fmt.Errorf("%s is no regular expression: %w", field, err)
 	}

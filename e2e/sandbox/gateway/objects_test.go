@@ -16,14 +16,14 @@ import (
 )
 
 // epoch is when the oldest object of a test was made.
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+func epoch() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // aged makes the metadata of an object in namespace shop; age counts seconds
 // from epoch.
 func aged(name string, age int) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: "shop", Name: name, Generation: 1,
-		CreationTimestamp: metav1.NewTime(epoch.Add(time.Duration(age) * time.Second)),
+		CreationTimestamp: metav1.NewTime(epoch().Add(time.Duration(age) * time.Second)),
 	}
 }
 

@@ -124,10 +124,19 @@ func (s *statusWriter) write(ctx context.Context, key objectKey) error {
 	return fmt.Errorf("no status of kind %q", key.kind)
 }
 
+// wrap says whose error it is that reading or writing an object has; the object
+// is named where the error is logged. It keeps nil.
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("API server: %w", err)
+}
+
 func (s *statusWriter) writeHTTPRoute(ctx context.Context, key objectKey) error {
 	r, err := s.listers.httpRoutes.HTTPRoutes(key.namespace).Get(key.name)
 	if err != nil {
-		return err
+		return wrap(err)
 	}
 	parents, changed := s.parents(key, r.Generation, r.Status.Parents)
 	if !changed {
@@ -138,13 +147,13 @@ func (s *statusWriter) writeHTTPRoute(ctx context.Context, key objectKey) error 
 	r = r.DeepCopy()
 	r.Status.Parents = parents
 	_, err = s.client.GatewayV1().HTTPRoutes(key.namespace).UpdateStatus(ctx, r, metav1.UpdateOptions{})
-	return err
+	return wrap(err)
 }
 
 func (s *statusWriter) writeGRPCRoute(ctx context.Context, key objectKey) error {
 	r, err := s.listers.grpcRoutes.GRPCRoutes(key.namespace).Get(key.name)
 	if err != nil {
-		return err
+		return wrap(err)
 	}
 	parents, changed := s.parents(key, r.Generation, r.Status.Parents)
 	if !changed {
@@ -153,7 +162,7 @@ func (s *statusWriter) writeGRPCRoute(ctx context.Context, key objectKey) error 
 	r = r.DeepCopy()
 	r.Status.Parents = parents
 	_, err = s.client.GatewayV1().GRPCRoutes(key.namespace).UpdateStatus(ctx, r, metav1.UpdateOptions{})
-	return err
+	return wrap(err)
 }
 
 // parents returns the parents that a route's status is to have, and whether
@@ -214,7 +223,7 @@ func (s *statusWriter) writeGateway(ctx context.Context, key objectKey) error {
 	s.mu.Unlock()
 	g, err := s.listers.gateways.Gateways(key.namespace).Get(key.name)
 	if err != nil || !ok || want.generation != g.Generation {
-		return err
+		return wrap(err)
 	}
 	status := newGatewayStatus(g.Status, want)
 	if apiequality.Semantic.DeepEqual(g.Status, status) {
@@ -223,7 +232,7 @@ func (s *statusWriter) writeGateway(ctx context.Context, key objectKey) error {
 	g = g.DeepCopy()
 	g.Status = status
 	_, err = s.client.GatewayV1().Gateways(key.namespace).UpdateStatus(ctx, g, metav1.UpdateOptions{})
-	return err
+	return wrap(err)
 }
 
 // newGatewayStatus returns the status that a Gateway is to have.
@@ -255,7 +264,7 @@ func (s *statusWriter) writeClass(ctx context.Context, key objectKey) error {
 	s.mu.Unlock()
 	class, err := s.listers.classes.Get(key.name)
 	if err != nil || !ours || generation != class.Generation {
-		return err
+		return wrap(err)
 	}
 	want := condition(gwv1.GatewayClassConditionStatusAccepted, true, gwv1.GatewayClassReasonAccepted, "Gateways of this class are served", generation)
 	status := gwv1.GatewayClassStatus{
@@ -269,5 +278,5 @@ func (s *statusWriter) writeClass(ctx context.Context, key objectKey) error {
 	class = class.DeepCopy()
 	class.Status = status
 	_, err = s.client.GatewayV1().GatewayClasses().UpdateStatus(ctx, class, metav1.UpdateOptions{})
-	return err
+	return wrap(err)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestMergeParents(t *testing.T) {
-	long := metav1.NewTime(epoch)
+	long := metav1.NewTime(epoch())
 	one := parent()
 	two := parent(func(p *gwv1.ParentReference) { p.SectionName = ptr.To(gwv1.SectionName("two")) })
 	ours := func(ref gwv1.ParentReference, conditions ...metav1.Condition) gwv1.RouteParentStatus {

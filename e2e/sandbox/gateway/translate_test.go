@@ -12,10 +12,8 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-var (
-	isAccepted = said{"Accepted", "True", "Accepted"}
-	isResolved = said{"ResolvedRefs", "True", "ResolvedRefs"}
-)
+func isAccepted() said { return said{"Accepted", "True", "Accepted"} }
+func isResolved() said { return said{"ResolvedRefs", "True", "ResolvedRefs"} }
 
 func refused(reason string) said  { return said{"Accepted", "False", reason} }
 func unusable(reason string) said { return said{"ResolvedRefs", "False", reason} }
@@ -43,40 +41,40 @@ func TestParentsAcceptRoutes(t *testing.T) {
 		"Plain": {
 			reason:    "a route at a listener for all gets all requests",
 			listeners: []gwv1.Listener{open("http")}, route: newHTTPRoute("web"),
-			want: []said{isAccepted, isResolved}, served: []string{"GET http://any.host/x", "POST http://10.0.0.3/"},
+			want: []said{isAccepted(), isResolved()}, served: []string{"GET http://any.host/x", "POST http://10.0.0.3/"},
 		},
 		"Hostnames": {
 			reason:    "a route gets the requests for its hostnames",
 			listeners: []gwv1.Listener{open("http")}, route: newHTTPRoute("web", hosts("a.com", "*.b.com")),
-			want:   []said{isAccepted, isResolved},
+			want:   []said{isAccepted(), isResolved()},
 			served: []string{"GET http://a.com/", "GET http://x.b.com/"}, not: []string{"GET http://b.com/", "GET http://c.com/"},
 		},
 		"ListenerHostname": {
 			reason:    "a listener's hostname is the route's that has none",
 			listeners: []gwv1.Listener{open("http", hostname("*.a.com"))}, route: newHTTPRoute("web"),
-			want: []said{isAccepted, isResolved}, served: []string{"GET http://x.a.com/"}, not: []string{"GET http://a.com/"},
+			want: []said{isAccepted(), isResolved()}, served: []string{"GET http://x.a.com/"}, not: []string{"GET http://a.com/"},
 		},
 		"Intersection": {
 			reason:    "only hostnames that both have count",
 			listeners: []gwv1.Listener{open("http", hostname("*.a.com"))}, route: newHTTPRoute("web", hosts("x.a.com", "b.com")),
-			want: []said{isAccepted, isResolved}, served: []string{"GET http://x.a.com/"},
+			want: []said{isAccepted(), isResolved()}, served: []string{"GET http://x.a.com/"},
 			not: []string{"GET http://b.com/", "GET http://y.a.com/"},
 		},
 		"NoIntersection": {
 			reason:    "no hostname in common",
 			listeners: []gwv1.Listener{open("http", hostname("a.com"))}, route: newHTTPRoute("web", hosts("b.com")),
-			want: []said{refused("NoMatchingListenerHostname"), isResolved}, not: []string{"GET http://a.com/", "GET http://b.com/"},
+			want: []said{refused("NoMatchingListenerHostname"), isResolved()}, not: []string{"GET http://a.com/", "GET http://b.com/"},
 		},
 		"Section": {
 			reason:    "a section name picks one listener",
 			listeners: []gwv1.Listener{open("one", hostname("one.com")), open("two", hostname("two.com"))},
 			route:     newHTTPRoute("web", section("two")),
-			want:      []said{isAccepted, isResolved}, served: []string{"GET http://two.com/"}, not: []string{"GET http://one.com/"},
+			want:      []said{isAccepted(), isResolved()}, served: []string{"GET http://two.com/"}, not: []string{"GET http://one.com/"},
 		},
 		"NoSection": {
 			reason:    "a section that there is not",
 			listeners: []gwv1.Listener{open("one")}, route: newHTTPRoute("web", section("two")),
-			want: []said{refused("NoMatchingParent"), isResolved}, not: []string{"GET http://one.com/"},
+			want: []said{refused("NoMatchingParent"), isResolved()}, not: []string{"GET http://one.com/"},
 		},
 		"Port": {
 			reason:    "a port that no listener has",
@@ -84,41 +82,41 @@ func TestParentsAcceptRoutes(t *testing.T) {
 			route: newHTTPRoute("web", func(r *gwv1.HTTPRoute) {
 				r.Spec.ParentRefs[0].Port = ptr.To(gwv1.PortNumber(81))
 			}),
-			want: []said{refused("NoMatchingParent"), isResolved}, not: []string{"GET http://one.com/"},
+			want: []said{refused("NoMatchingParent"), isResolved()}, not: []string{"GET http://one.com/"},
 		},
 		"OtherNamespace": {
 			reason:    "without allowedRoutes only routes of the Gateway's namespace may attach",
 			listeners: []gwv1.Listener{open("http", func(l *gwv1.Listener) { l.AllowedRoutes = nil })}, route: newHTTPRoute("web"),
-			want: []said{refused("NotAllowedByListeners"), isResolved}, not: []string{"GET http://a.com/"},
+			want: []said{refused("NotAllowedByListeners"), isResolved()}, not: []string{"GET http://a.com/"},
 		},
 		"Selector": {
 			reason: "a selector of the route's namespace",
 			listeners: []gwv1.Listener{open("http", from(gwv1.NamespacesFromSelector,
 				&metav1.LabelSelector{MatchLabels: map[string]string{"team": "shop"}}))},
-			route: newHTTPRoute("web"), want: []said{isAccepted, isResolved}, served: []string{"GET http://a.com/"},
+			route: newHTTPRoute("web"), want: []said{isAccepted(), isResolved()}, served: []string{"GET http://a.com/"},
 		},
 		"SelectorOther": {
 			reason: "a selector of other namespaces",
 			listeners: []gwv1.Listener{open("http", from(gwv1.NamespacesFromSelector,
 				&metav1.LabelSelector{MatchLabels: map[string]string{"team": "other"}}))},
-			route: newHTTPRoute("web"), want: []said{refused("NotAllowedByListeners"), isResolved}, not: []string{"GET http://a.com/"},
+			route: newHTTPRoute("web"), want: []said{refused("NotAllowedByListeners"), isResolved()}, not: []string{"GET http://a.com/"},
 		},
 		"Kind": {
 			reason: "a listener for another kind of route",
 			listeners: []gwv1.Listener{open("http", func(l *gwv1.Listener) {
 				l.AllowedRoutes.Kinds = []gwv1.RouteGroupKind{{Kind: "GRPCRoute"}}
 			})},
-			route: newHTTPRoute("web"), want: []said{refused("NotAllowedByListeners"), isResolved}, not: []string{"GET http://a.com/"},
+			route: newHTTPRoute("web"), want: []said{refused("NotAllowedByListeners"), isResolved()}, not: []string{"GET http://a.com/"},
 		},
 		"OneOfTwo": {
 			reason:    "one listener that takes the route is enough",
 			listeners: []gwv1.Listener{open("other", hostname("b.com")), open("own", hostname("a.com"))},
-			route:     newHTTPRoute("web", hosts("a.com")), want: []said{isAccepted, isResolved}, served: []string{"GET http://a.com/"},
+			route:     newHTTPRoute("web", hosts("a.com")), want: []said{isAccepted(), isResolved()}, served: []string{"GET http://a.com/"},
 		},
 		"UnusableListener": {
 			reason:    "a listener that is not served takes no route",
 			listeners: []gwv1.Listener{open("tls", func(l *gwv1.Listener) { l.Protocol = gwv1.HTTPSProtocolType })},
-			route:     newHTTPRoute("web"), want: []said{refused("NoMatchingParent"), isResolved}, not: []string{"GET http://a.com/"},
+			route:     newHTTPRoute("web"), want: []said{refused("NoMatchingParent"), isResolved()}, not: []string{"GET http://a.com/"},
 		},
 		"OtherParent": {
 			reason:    "nothing is said of Gateways that are not the gateway's",
@@ -191,12 +189,12 @@ func TestReferencesAreResolved(t *testing.T) {
 	}{
 		"Service": {
 			reason: "a Service of the route's namespace", ref: httpBackend("web"), service: newService("shop", "web"),
-			want: isResolved, backend: &web,
+			want: isResolved(), backend: &web,
 		},
 		"NamedPort": {
 			reason: "the backend is the port's name", ref: httpBackend("web"),
 			service: newService("shop", "web", corev1.ServicePort{Name: "x", Port: 81}, corev1.ServicePort{Name: "main", Port: 80}),
-			want:    isResolved, backend: &backendKey{namespace: "shop", service: "web", port: "main"},
+			want:    isResolved(), backend: &backendKey{namespace: "shop", service: "web", port: "main"},
 		},
 		"Missing": {
 			reason: "no such Service", ref: httpBackend("web"), service: newService("shop", "other"),
@@ -234,12 +232,12 @@ func TestReferencesAreResolved(t *testing.T) {
 		"Grant": {
 			reason: "another namespace, granted", ref: elsewhere, service: newService("backend", "web"),
 			grants: []*gwv1.ReferenceGrant{grant("shop", "HTTPRoute", "")},
-			want:   isResolved, backend: &backendKey{namespace: "backend", service: "web"},
+			want:   isResolved(), backend: &backendKey{namespace: "backend", service: "web"},
 		},
 		"GrantByName": {
 			reason: "this very Service is granted", ref: elsewhere, service: newService("backend", "web"),
 			grants: []*gwv1.ReferenceGrant{grant("shop", "HTTPRoute", "other"), grant("shop", "HTTPRoute", "web")},
-			want:   isResolved, backend: &backendKey{namespace: "backend", service: "web"},
+			want:   isResolved(), backend: &backendKey{namespace: "backend", service: "web"},
 		},
 		"GrantOther": {
 			reason: "grants for others do not count", ref: elsewhere, service: newService("backend", "web"),
@@ -250,7 +248,7 @@ func TestReferencesAreResolved(t *testing.T) {
 		},
 		"H2C": {
 			reason: "a port that speaks HTTP/2", ref: httpBackend("web"), service: protocol("kubernetes.io/h2c"),
-			want: isResolved, backend: &backendKey{namespace: "shop", service: "web", port: "main", h2c: true},
+			want: isResolved(), backend: &backendKey{namespace: "shop", service: "web", port: "main", h2c: true},
 		},
 		"Protocol": {
 			reason: "a port that speaks something else", ref: httpBackend("web"), service: protocol("https"),
@@ -268,7 +266,7 @@ func TestReferencesAreResolved(t *testing.T) {
 			}
 			tr := s.translate(t)
 			conditions := tr.routes[objectKey{kindHTTPRoute, "shop", "web"}].parents[0].conditions
-			if diff := cmp.Diff([]said{isAccepted, tc.want}, say(conditions)); diff != "" {
+			if diff := cmp.Diff([]said{isAccepted(), tc.want}, say(conditions)); diff != "" {
 				t.Errorf("%s: conditions (-want +got):\n%s", tc.reason, diff)
 			}
 			if got := conditions[1].Message; !strings.Contains(got, tc.message) {
@@ -357,7 +355,7 @@ func TestKindsDoNotShareAHostname(t *testing.T) {
 		services: []*corev1.Service{newService("shop", "web"), newService("shop", "same"), newService("shop", "apart")},
 	}
 	tr := s.translate(t)
-	want := map[string]said{"web": isAccepted, "same": refused("HostnameConflict"), "apart": isAccepted}
+	want := map[string]said{"web": isAccepted(), "same": refused("HostnameConflict"), "apart": isAccepted()}
 	for name, kind := range map[string]string{"web": kindHTTPRoute, "same": kindGRPCRoute, "apart": kindGRPCRoute} {
 		got := say(tr.routes[objectKey{kind, "shop", name}].parents[0].conditions)[0]
 		if diff := cmp.Diff(want[name], got); diff != "" {
@@ -380,14 +378,14 @@ func TestGatewayStatus(t *testing.T) {
 		"Good": {
 			reason: "served", gateway: newGateway(open("http")),
 			want:  []said{accepts("Accepted"), {"Programmed", "True", "Programmed"}},
-			first: []said{accepts("Accepted"), {"Programmed", "True", "Programmed"}, isResolved, {"Conflicted", "False", "NoConflicts"}},
+			first: []said{accepts("Accepted"), {"Programmed", "True", "Programmed"}, isResolved(), {"Conflicted", "False", "NoConflicts"}},
 		},
 		"Protocol": {
 			reason:  "one listener of two is not served",
 			gateway: newGateway(open("tls", func(l *gwv1.Listener) { l.Protocol = gwv1.HTTPSProtocolType }), open("http")),
 			want:    []said{accepts("ListenersNotValid"), {"Programmed", "True", "Programmed"}},
 			first: []said{
-				{"Accepted", "False", "UnsupportedProtocol"}, {"Programmed", "False", "Invalid"}, isResolved, {"Conflicted", "False", "NoConflicts"},
+				{"Accepted", "False", "UnsupportedProtocol"}, {"Programmed", "False", "Invalid"}, isResolved(), {"Conflicted", "False", "NoConflicts"},
 			},
 		},
 		"Port": {
@@ -395,7 +393,7 @@ func TestGatewayStatus(t *testing.T) {
 			gateway: newGateway(open("http", func(l *gwv1.Listener) { l.Port = 8080 })),
 			want:    []said{{"Accepted", "False", "ListenersNotValid"}, {"Programmed", "False", "Invalid"}},
 			first: []said{
-				{"Accepted", "False", "PortUnavailable"}, {"Programmed", "False", "Invalid"}, isResolved, {"Conflicted", "False", "NoConflicts"},
+				{"Accepted", "False", "PortUnavailable"}, {"Programmed", "False", "Invalid"}, isResolved(), {"Conflicted", "False", "NoConflicts"},
 			},
 		},
 		"Kinds": {
@@ -418,7 +416,7 @@ func TestGatewayStatus(t *testing.T) {
 			}(),
 			want: []said{{"Accepted", "False", "UnsupportedAddress"}, {"Programmed", "False", "AddressNotUsable"}},
 			first: []said{
-				{"Accepted", "False", "PortUnavailable"}, {"Programmed", "False", "Invalid"}, isResolved, {"Conflicted", "False", "NoConflicts"},
+				{"Accepted", "False", "PortUnavailable"}, {"Programmed", "False", "Invalid"}, isResolved(), {"Conflicted", "False", "NoConflicts"},
 			},
 		},
 	}

@@ -158,27 +158,35 @@ func grpcCode(response *http.Response) (code int, why string) {
 	case "":
 		return 0, ReasonIncomplete
 	}
-	code, known := httpCodes[status]
-	if !known {
-		code = http.StatusInternalServerError
-	}
+	code = httpCode(status)
 	return code, "grpc status " + status
 }
 
-// httpCodes maps gRPC status codes to the HTTP codes that google.rpc.Code
-// documents for them. Those not listed map to 500.
-var httpCodes = map[string]int{
-	"1":  499, // cancelled
-	"3":  http.StatusBadRequest,
-	"4":  http.StatusGatewayTimeout,
-	"5":  http.StatusNotFound,
-	"6":  http.StatusConflict,
-	"7":  http.StatusForbidden,
-	"8":  http.StatusTooManyRequests,
-	"9":  http.StatusBadRequest,
-	"10": http.StatusConflict,
-	"11": http.StatusBadRequest,
-	"12": http.StatusNotImplemented,
-	"14": http.StatusServiceUnavailable,
-	"16": http.StatusUnauthorized,
+// httpCode returns the HTTP code that google.rpc.Code documents for a gRPC
+// status other than 0.
+func httpCode(status string) int {
+	switch status {
+	case "1":
+		return 499 // cancelled
+	case "3", "9", "11":
+		return http.StatusBadRequest
+	case "4":
+		return http.StatusGatewayTimeout
+	case "5":
+		return http.StatusNotFound
+	case "6", "10":
+		return http.StatusConflict
+	case "7":
+		return http.StatusForbidden
+	case "8":
+		return http.StatusTooManyRequests
+	case "12":
+		return http.StatusNotImplemented
+	case "14":
+		return http.StatusServiceUnavailable
+	case "16":
+		return http.StatusUnauthorized
+	default:
+		return http.StatusInternalServerError
+	}
 }

@@ -155,7 +155,10 @@ func (o *options) serveControl(g *Generator) (*http.Server, error) {
 func (o *options) summarize(g *Generator, out io.Writer) error {
 	counts, totals := g.Snapshot()
 	if o.json {
-		return json.NewEncoder(out).Encode(snapshot{Totals: totals, Counts: counts, At: time.Now()})
+		if err := json.NewEncoder(out).Encode(snapshot{Totals: totals, Counts: counts, At: time.Now()}); err != nil {
+			return fmt.Errorf("cannot print the summary: %w", err)
+		}
+		return nil
 	}
 	text := fmt.Sprintf("%d requests sent, %d bad, %d of them without an answer; %d could not be sent\nVERSION\tCODE\tRESPONSES\tREASON\n",
 		totals.Sent, counts.Bad().Total(), counts.Lost().Total(), totals.Unsent)
@@ -163,10 +166,11 @@ func (o *options) summarize(g *Generator, out io.Writer) error {
 		text += fmt.Sprintf("%s\t%d\t%d\t%s\n", orDash(c.Version), c.Code, c.N, orDash(c.Reason))
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	if _, err := io.WriteString(table, text); err != nil {
-		return err
+	_, err := io.WriteString(table, text)
+	if err = errors.Join(err, table.Flush()); err != nil {
+		return fmt.Errorf("cannot print the summary: %w", err)
 	}
-	return table.Flush()
+	return nil
 }
 
 func orDash(s string) string {

@@ -61,7 +61,7 @@ func watchEndpoints(ctx context.Context, kubeconfig, service string) (*endpoints
 func (e *endpoints) pick() (string, error) {
 	slices, err := e.slices.List(e.selector)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("cannot list the endpoints: %w", err)
 	}
 	var addresses []string
 	for _, slice := range slices {

@@ -42,7 +42,7 @@ func always(took time.Duration, k Key) func(int) (time.Duration, Key) {
 	return func(int) (time.Duration, Key) { return took, k }
 }
 
-var good = Key{Version: "v1", Pod: "p", Code: 200}
+func good() Key { return Key{Version: "v1", Pod: "p", Code: 200} }
 
 // run runs a load in the bubble of the test and reads its log back.
 func run(t *testing.T, cfg Config, s sender) (*Log, *bytes.Buffer) {
@@ -104,7 +104,7 @@ func TestArrivals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				s := &script{answer: always(3*time.Second, good)}
+				s := &script{answer: always(3*time.Second, good())}
 				log, _ := run(t, tc.cfg, s)
 				if diff := cmp.Diff(tc.want, log.Totals()); diff != "" {
 					t.Errorf("%s: totals (-want +got):\n%s", tc.reason, diff)
@@ -125,7 +125,7 @@ func TestPoissonArrivals(t *testing.T) {
 	offsets := func(t *testing.T, seed uint64) (out []time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			s := &script{answer: always(0, good)}
+			s := &script{answer: always(0, good())}
 			run(t, Config{Rate: 100, Duration: 100 * time.Second, Arrivals: Poisson, Seed: seed}, s)
 			for _, at := range s.sent {
 				out = append(out, at.Sub(start))
@@ -161,7 +161,7 @@ func TestPoissonArrivals(t *testing.T) {
 
 func TestLateArrivalsAreNotSentInABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{answer: always(time.Millisecond, good)}
+		s := &script{answer: always(time.Millisecond, good())}
 		cfg, err := Config{Target: "http://shop.test", Rate: 1}.withDefaults()
 		if err != nil {
 			t.Fatal(err)
@@ -184,7 +184,7 @@ func TestHeldUpArrivalsKeepTheirSchedule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := newGenerator(cfg, &script{answer: always(0, good)}, io.Discard)
+		g := newGenerator(cfg, &script{answer: always(0, good())}, io.Discard)
 		start := time.Now()
 		var due []time.Duration
 		for at := range g.times(t.Context()) {
@@ -208,7 +208,7 @@ func TestHeldUpArrivalsKeepTheirSchedule(t *testing.T) {
 
 func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, _ := run(t, Config{Rate: 1, Duration: time.Second}, &script{answer: always(120*time.Millisecond, good)})
+		log, _ := run(t, Config{Rate: 1, Duration: time.Second}, &script{answer: always(120*time.Millisecond, good())})
 		want := []Response{{
 			At: log.Header.Started.Add(120 * time.Millisecond), Latency: 120 * time.Millisecond,
 			Version: "v1", Pod: "p", Code: 200,
@@ -222,7 +222,7 @@ func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 func TestTimeoutEndsARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, _ := run(t, Config{Rate: 2, Duration: time.Second, Timeout: 300 * time.Millisecond},
-			&script{answer: always(time.Hour, good)})
+			&script{answer: always(time.Hour, good())})
 		if diff := cmp.Diff(Counts{{Reason: ReasonTimeout}: 2}, log.All()); diff != "" {
 			t.Errorf("counts (-want +got):\n%s", diff)
 		}
@@ -245,7 +245,7 @@ func TestRunEndsEarly(t *testing.T) {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				g := newGenerator(cfg, &script{answer: always(time.Second, good)}, io.Discard)
+				g := newGenerator(cfg, &script{answer: always(time.Second, good())}, io.Discard)
 				time.AfterFunc(1050*time.Millisecond, func() { tc.end(g, cancel) })
 				got, err := g.Run(ctx)
 				if err != nil {
@@ -276,7 +276,7 @@ func TestRunFailsWhenTheLogCannotBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		_, err = newGenerator(cfg, &script{answer: always(0, good)}, &full{left: 1000}).Run(t.Context())
+		_, err = newGenerator(cfg, &script{answer: always(0, good())}, &full{left: 1000}).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "disk full") {
 			t.Errorf("Run: %v, want an error that says that the disk is full", err)
 		}

@@ -62,7 +62,7 @@ func (l *Log) read(r io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("line %d: %w", l.lines+1, err)
 		}
 		if err := l.add(bytes.TrimSpace(text)); err != nil {
 			return fmt.Errorf("line %d: %w", l.lines+1, err)
@@ -76,7 +76,7 @@ func (l *Log) read(r io.Reader) error {
 func (l *Log) add(text []byte) error {
 	var one line
 	if err := json.Unmarshal(text, &one); err != nil {
-		return err
+		return fmt.Errorf("the log is damaged: %w", err)
 	}
 	switch {
 	case one.Header != nil && l.lines == 0:

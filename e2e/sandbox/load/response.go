@@ -2,6 +2,7 @@ package load
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -108,7 +109,13 @@ type count struct {
 
 // MarshalJSON writes a sorted list of objects with version, pod, code, reason
 // and n.
-func (c Counts) MarshalJSON() ([]byte, error) { return json.Marshal(c.sorted()) }
+func (c Counts) MarshalJSON() ([]byte, error) {
+	data, err := json.Marshal(c.sorted())
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode counts: %w", err)
+	}
+	return data, nil
+}
 
 func (c Counts) sorted() []count {
 	list := make([]count, 0, len(c))
@@ -133,7 +140,7 @@ func (c Counts) byVersionAndCode() []count {
 func (c *Counts) UnmarshalJSON(data []byte) error {
 	var list []count
 	if err := json.Unmarshal(data, &list); err != nil {
-		return err
+		return fmt.Errorf("cannot decode counts: %w", err)
 	}
 	*c = Counts{}
 	for _, e := range list {

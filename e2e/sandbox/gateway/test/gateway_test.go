@@ -73,7 +73,7 @@ func TestCrashesAreSeen(t *testing.T) {
 	log := s.load(100)
 	eventually(t, "bad responses", func(context.Context) error {
 		if err := log.Refresh(); err != nil {
-			return err
+			return fmt.Errorf("load: %w", err)
 		}
 		if first, ok := log.FirstBad(start); !ok || first.Code != 502 && first.Code != 503 {
 			return fmt.Errorf("first bad response %+v, want 502 or 503", first)
@@ -96,7 +96,7 @@ func TestNoEndpointsAndNoService(t *testing.T) {
 	eventually(t, "ResolvedRefs", func(ctx context.Context) error {
 		r, err := box.gw.GatewayV1().HTTPRoutes(s.name).Get(ctx, "shop", metav1.GetOptions{})
 		if err != nil {
-			return err
+			return fmt.Errorf("API server: %w", err)
 		}
 		for _, c := range r.Status.Parents[0].Conditions {
 			if c.Type == string(gwv1.RouteConditionResolvedRefs) && c.Reason == string(gwv1.RouteReasonBackendNotFound) {
@@ -168,7 +168,7 @@ func TestGRPCRoute(t *testing.T) {
 	eventually(t, "GRPCRoute", func(ctx context.Context) error {
 		r, err := box.gw.GatewayV1().GRPCRoutes(s.name).Get(ctx, "shop", metav1.GetOptions{})
 		if err != nil {
-			return err
+			return fmt.Errorf("API server: %w", err)
 		}
 		return inForce(r.Generation, r.Status.Parents)
 	})

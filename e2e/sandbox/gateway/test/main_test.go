@@ -26,7 +26,7 @@ import (
 const patience = 90 * time.Second
 
 // box is the sandbox that all tests share.
-var box *sandbox
+var box *sandbox //nolint:gochecknoglobals // TestMain has no other way to hand it to the tests
 
 // sandbox is a running sandbox and ways to it.
 type sandbox struct {
@@ -64,7 +64,7 @@ func binaryPath() (string, error) {
 	if cache == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("cannot find the cache: %w", err)
 		}
 		cache = filepath.Join(home, ".cache", "weir")
 	}
@@ -96,14 +96,16 @@ func up(ctx context.Context) (*sandbox, error) {
 	s.control = control.NewClient(s.Dir)
 	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read the kubeconfig: %w", err)
 	}
 	config.QPS = -1
-	if s.core, err = kubernetes.NewForConfig(config); err != nil {
-		return nil, err
+	var err1, err2 error
+	s.core, err1 = kubernetes.NewForConfig(config)
+	s.gw, err2 = gatewayclient.NewForConfig(config)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("cannot make a client: %w", err)
 	}
-	s.gw, err = gatewayclient.NewForConfig(config)
-	return s, err
+	return s, nil
 }
 
 // eventually polls until check returns nil.

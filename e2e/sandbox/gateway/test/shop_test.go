@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,15 +32,14 @@ type shop struct {
 	name string
 }
 
-var shops atomic.Int32
-
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{t: t, name: fmt.Sprintf("shop-%d", shops.Add(1))}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.name}}
-	if _, err := box.core.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
+	namespace, err := box.core.CoreV1().Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	s := &shop{t: t, name: namespace.Name}
 	t.Cleanup(func() {
 		// Without their pods the namespaces hold nothing that costs the next
 		// test time.
@@ -94,7 +92,7 @@ func (s *shop) rolledOut(version string) {
 	eventually(s.t, "Deployment "+version, func(ctx context.Context) error {
 		d, err := box.core.AppsV1().Deployments(s.name).Get(ctx, version, metav1.GetOptions{})
 		if err != nil {
-			return err
+			return fmt.Errorf("API server: %w", err)
 		}
 		want, st := *d.Spec.Replicas, d.Status
 		if st.ObservedGeneration != d.Generation || st.UpdatedReplicas != want || st.AvailableReplicas != want || st.Replicas != want {
@@ -102,7 +100,7 @@ func (s *shop) rolledOut(version string) {
 		}
 		pods, err := box.core.CoreV1().Pods(s.name).List(ctx, metav1.ListOptions{LabelSelector: "app=" + version})
 		if err != nil {
-			return err
+			return fmt.Errorf("API server: %w", err)
 		}
 		if len(pods.Items) != int(want) {
 			return fmt.Errorf("%d pods, want %d", len(pods.Items), want)
@@ -189,7 +187,7 @@ func (s *shop) inForce() time.Time {
 	eventually(s.t, "HTTPRoute", func(ctx context.Context) error {
 		r, err := box.gw.GatewayV1().HTTPRoutes(s.name).Get(ctx, "shop", metav1.GetOptions{})
 		if err != nil {
-			return err
+			return fmt.Errorf("API server: %w", err)
 		}
 		return inForce(r.Generation, r.Status.Parents)
 	})

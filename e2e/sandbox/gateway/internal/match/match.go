@@ -5,6 +5,7 @@ package match
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -98,7 +99,14 @@ func (v Value) holds(values []string, sep string) bool {
 	return value == v.exact
 }
 
-func compile(expr string) (*regexp.Regexp, error) { return regexp.Compile("^(?:" + expr + ")$") }
+// compile anchors an expression at both ends.
+func compile(expr string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile("^(?:" + expr + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("cannot compile the expression: %w", err)
+	}
+	return re, nil
+}
 
 // holds reports whether the request satisfies all conditions. Repeated headers
 // are one, joined by commas; of a repeated query parameter the first counts.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,7 +19,7 @@ type conn struct {
 func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
-	return n, err
+	return n, err //nolint:wrapcheck // net/http looks at the error as the connection made it
 }
 
 // attempt is one request to one endpoint.
@@ -79,5 +80,9 @@ func (e *endpoint) send(r *http.Request) (response *http.Response, again bool, e
 		out.Body, a.body = io.NopCloser(r.Body), true
 	}
 	response, err = e.transport.RoundTrip(out)
-	return response, err != nil && a.unsent() && (e.removed.Load() || a.reused), err
+	if err != nil {
+		again = a.unsent() && (e.removed.Load() || a.reused)
+		return nil, again, fmt.Errorf("cannot send to %s: %w", e.Address, err)
+	}
+	return response, false, nil
 }

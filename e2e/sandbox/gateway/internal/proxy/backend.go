@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -128,7 +129,7 @@ func newEndpoint(e Endpoint, protocols *http.Protocols) *endpoint {
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, address)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("cannot connect: %w", err)
 			}
 			return &conn{Conn: c}, nil
 		},

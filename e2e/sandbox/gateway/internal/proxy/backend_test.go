@@ -279,7 +279,7 @@ func (r *rolling) ask(ctx context.Context, c *caller) error {
 	}()
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, r.f.server.URL, strings.NewReader(c.body))
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot make a request: %w", err)
 	}
 	if c.body == "" {
 		q.Method, q.Body = http.MethodGet, nil
@@ -287,7 +287,7 @@ func (r *rolling) ask(ctx context.Context, c *caller) error {
 	q.Header.Set("X-Epoch", strconv.FormatInt(r.epoch.Load(), 10))
 	answer, err := r.f.client.Do(q)
 	if err != nil {
-		return err
+		return fmt.Errorf("no answer: %w", err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // it is read here
 	text, err := io.ReadAll(answer.Body)

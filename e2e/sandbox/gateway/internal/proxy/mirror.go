@@ -96,7 +96,7 @@ type copiedBody struct {
 func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.over {
-		return n, err
+		return n, err //nolint:wrapcheck // io.EOF is compared with ==
 	}
 	b.copied.Write(p[:n])
 	switch {
@@ -108,5 +108,5 @@ func (b *copiedBody) Read(p []byte) (int, error) {
 		b.over = true
 		b.whole(b.copied.Bytes())
 	}
-	return n, err
+	return n, err //nolint:wrapcheck // io.EOF is compared with ==
 }

@@ -82,15 +82,12 @@ func (x *exchange) grpcStatus() string {
 	return x.response.Header.Get("Grpc-Status")
 }
 
-// noRule stands in the metrics for the rule of requests that match none.
-var noRule = &Rule{}
-
 // ServeHTTP answers one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
 		start: time.Now(),
 		grpc:  strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"),
-		rule:  noRule,
+		rule:  &Rule{}, // stands in the metrics for requests that match none
 	}
 	defer func() {
 		// net/http's way to cut an answer short: the backend failed in the
@@ -180,15 +177,19 @@ func answerError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// grpcStatuses are the gRPC statuses that stand for the gateway's own codes, as
-// the gRPC specification maps HTTP codes.
-var grpcStatuses = map[int]string{
-	http.StatusNotFound:            "12", // unimplemented
-	http.StatusInternalServerError: "14", // unavailable, as GRPCRoute wants it
-	http.StatusBadGateway:          "14",
-	http.StatusServiceUnavailable:  "14",
-	http.StatusGatewayTimeout:      "4", // deadline exceeded
-	statusClientClosed:             "1", // cancelled
+// grpcStatus returns the gRPC status that stands for one of the gateway's own
+// codes, as the gRPC specification maps HTTP codes.
+func grpcStatus(code int) string {
+	switch code {
+	case http.StatusNotFound:
+		return "12" // unimplemented
+	case http.StatusGatewayTimeout:
+		return "4" // deadline exceeded
+	case statusClientClosed:
+		return "1" // cancelled
+	default:
+		return "14" // unavailable: GRPCRoute wants it for 500, too
+	}
 }
 
 // answer is an answer of the gateway's own. A gRPC caller gets it as a status,
@@ -196,7 +197,7 @@ var grpcStatuses = map[int]string{
 func answer(w http.ResponseWriter, x *exchange, code int, message string) {
 	x.code = code
 	if x.grpc {
-		x.status = grpcStatuses[code]
+		x.status = grpcStatus(code)
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set("Grpc-Status", x.status)
 		w.Header().Set("Grpc-Message", message)
