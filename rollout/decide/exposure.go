@@ -167,7 +167,7 @@ func (p *pass) weightInForce(verified bool) bool {
 	case r == nil || r.Weight != weight || r.LowestWeight != weight:
 		return false
 	case weight == 0:
-		return !r.Split || r.Accepted || verified
+		return r.Processed || verified
 	default:
 		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted || verified)
 	}

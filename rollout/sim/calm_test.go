@@ -138,7 +138,8 @@ func (w *World) checkReason() {
 	case decide.WaitHoldBypassed:
 		ok = !t.paused && !w.complete()
 	case decide.WaitWorkload:
-		ok = stageOf(st) == v1alpha1.StageIdle && w.cfg.Quota > 0 && w.short()
+		// Pods that do not come up keep the workload's own roll from its end.
+		ok = stageOf(st) == v1alpha1.StageIdle && w.short()
 	case decide.WaitObstacle:
 		ok = w.cfg.Quota > 0
 	case decide.WaitHandOver, decide.WaitPods:
