@@ -75,6 +75,9 @@ func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) erro
 	r.Pods.Forget(name)
 	r.Analyses.Forget(name)
 	r.Telemetry.Forget(name)
+	if name.Name == v1alpha1.RolloutOff {
+		return nil // No Rollout has that name: it says that a workload is not in Weir's hands.
+	}
 
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"})

@@ -53,7 +53,7 @@ func TestObserveRoutes(t *testing.T) {
 				if len(target.Routes) > 1 {
 					return providers.Observation{}, errors.Join(missing("gone"), nil)
 				}
-				return providers.Observation{Accepted: true, Stamp: 3, Routes: []string{"HTTPRoute/" + target.Routes[0].Name}}, nil
+				return providers.Observation{Accepted: true, Processed: true, Stamp: 3, Routes: []string{"HTTPRoute/" + target.Routes[0].Name}}, nil
 			},
 			want:     &decide.Route{Accepted: true, Processed: true, Stamp: 3, Routes: []string{"HTTPRoute/web"}},
 			problems: []decide.Problem{missingProblem},
@@ -78,7 +78,7 @@ func TestObserveRoutes(t *testing.T) {
 				}
 				return providers.Observation{Accepted: true, Processed: true}, nil
 			},
-			want: &decide.Route{Accepted: true},
+			want: &decide.Route{Accepted: true, Processed: true},
 		},
 		"Unsupported": {
 			reason:  "a route that cannot be split is still seen, so that it can be lowered",

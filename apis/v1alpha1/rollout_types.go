@@ -23,6 +23,7 @@ import (
 // +kubebuilder:printcolumn:name="Stable",type=string,priority=1,JSONPath=`.status.stable.revision`
 // +kubebuilder:printcolumn:name="Canary",type=string,priority=1,JSONPath=`.status.canary.revision`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name != 'off'",message="metadata.name may not be off: the label weir.dev/rollout=off takes a workload out of Weir's hands"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name may have at most 52 characters: the names of other objects are made from it"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.release) || !has(oldSelf.status.release.stage) || oldSelf.status.release.stage in ['Idle', 'Aborted'] || (has(self.spec.traffic) ? has(oldSelf.spec.traffic) && self.spec.traffic == oldSelf.spec.traffic : !has(oldSelf.spec.traffic))",message="spec.traffic may not change while a release is under way: wait until it has ended, or abort it first",fieldPath=".spec.traffic"
 type Rollout struct {

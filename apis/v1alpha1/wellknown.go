@@ -5,6 +5,9 @@ const (
 	// RolloutLabel, on a workload, names its Rollout. The hold policy selects by
 	// it; removing it is the way to take a workload out of Weir's hands.
 	RolloutLabel = "weir.dev/rollout"
+	// RolloutOff is the value of RolloutLabel that takes a workload out of Weir's
+	// hands.
+	RolloutOff = "off"
 	// PinLabel, on a Service, is the revision that the pin policy keeps in the
 	// Service's selector.
 	PinLabel = "weir.dev/pin"
