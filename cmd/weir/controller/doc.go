@@ -3,6 +3,7 @@
 //
 //	command.go   flags to options
 //	run.go       options to a running manager
+//	lease.go     who leads
 //	cache.go     what the informers hold, and no more
 //	watches.go   which change concerns which Rollout
 //	hold.go      how the cluster holds new templates

@@ -11,12 +11,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
@@ -90,8 +90,8 @@ func Run(ctx context.Context, options Options) error {
 	for life := 1; ; life++ {
 		began := time.Now()
 		err := live(ctx, config, counts, process, life, options)
-		if ctx.Err() != nil {
-			return err
+		if ctx.Err() != nil || apierrors.IsForbidden(err) {
+			return err // No time brings rights.
 		}
 		if time.Since(began) > settledAfter {
 			pause = minRestart
@@ -121,11 +121,26 @@ func identity() string {
 func live(ctx context.Context, config *rest.Config, counts *telemetry.Telemetry, process string, life int, options Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	mgr, unlabelled, err := newManager(ctx, config, process, options)
+	// First of all, so that an API server that does not answer costs no listener.
+	reader, err := client.New(config, client.Options{})
+	if err != nil {
+		return fmt.Errorf("cannot make a client: %w", err)
+	}
+	hold, err := holdMode(ctx, reader, options.Hold)
 	if err != nil {
 		return err
 	}
-	if err := setUp(ctx, mgr, unlabelled, counts, fmt.Sprintf("%s.%d", process, life), options); err != nil {
+	held, err := newLease(config, process, options)
+	if err != nil {
+		return err
+	}
+	mgr, unlabelled, err := newManager(ctx, config, held, options)
+	if err != nil {
+		return err
+	}
+	term := fmt.Sprintf("%s.%d", process, life)
+	log.FromContext(ctx).Info("Starting", "hold", hold, "term", term, "namespaces", options.Namespaces)
+	if err := setUp(ctx, mgr, unlabelled, counts, lifeFacts{term: term, hold: hold, lease: held}, options); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -163,24 +178,19 @@ func newScheme() (*runtime.Scheme, error) {
 
 // newManager makes the manager, and beside its cache the one of the Deployments
 // without the label: one cache has one selector for each kind.
-func newManager(ctx context.Context, config *rest.Config, process string, options Options) (manager.Manager, cache.Cache, error) {
+func newManager(ctx context.Context, config *rest.Config, held *lease, options Options) (manager.Manager, cache.Cache, error) {
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, nil, err
 	}
-	renew, retry := options.LeaseDuration*2/3, options.LeaseDuration/7
-	lease, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, options.Namespace, name,
-		resourcelock.ResourceLockConfig{Identity: process}, rest.AddUserAgent(config, "leader-election"), renew)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make the lease: %w", err)
-	}
+	renew, retry := renewDeadline(options), options.LeaseDuration/7
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                              scheme,
 		Logger:                              log.FromContext(ctx),
 		Cache:                               cacheOptions(options.Namespaces),
 		Client:                              client.Options{Cache: &client.CacheOptions{Unstructured: true}},
 		LeaderElection:                      options.LeaderElection,
-		LeaderElectionResourceLockInterface: lease,
+		LeaderElectionResourceLockInterface: held,
 		LeaderElectionReleaseOnCancel:       true, // The process ends right after.
 		LeaseDuration:                       &options.LeaseDuration,
 		RenewDeadline:                       &renew,
@@ -207,12 +217,15 @@ func newManager(ctx context.Context, config *rest.Config, process string, option
 	return mgr, unlabelled, nil
 }
 
+// lifeFacts are what one life of the controller knows about itself.
+type lifeFacts struct {
+	term  string
+	hold  v1alpha1.HoldMode
+	lease *lease
+}
+
 // setUp adds everything that runs to the manager.
-func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, counts *telemetry.Telemetry, term string, options Options) error {
-	hold, err := holdMode(ctx, mgr.GetAPIReader(), options.Hold)
-	if err != nil {
-		return err
-	}
+func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, counts *telemetry.Telemetry, self lifeFacts, options Options) error {
 	indexes := mgr.GetFieldIndexer()
 	if err := errors.Join(
 		indexes.IndexField(ctx, &v1alpha1.Rollout{}, rollout.ReferenceIndex, rollout.IndexReferences),
@@ -243,12 +256,15 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 		Pods:      watcher,
 		Events:    mgr.GetEventRecorder(name),
 		Telemetry: counts,
-		Hold:      hold,
-		Term:      term,
+		Hold:      self.hold,
+		Term:      self.term,
 		Now:       time.Now,
 	}
-	log.FromContext(ctx).Info("Starting", "hold", hold, "term", term, "namespaces", options.Namespaces)
-	if err := addRollouts(ctx, mgr, unlabelled, call, reconciler, options); err != nil {
+	passes := reconcile.Reconciler(reconciler)
+	if options.LeaderElection {
+		passes = whileHeld(self.lease, reconciler)
+	}
+	if err := addRollouts(ctx, mgr, unlabelled, call, passes, options); err != nil {
 		return err
 	}
 	return errors.Join(
