@@ -34,7 +34,7 @@ func (p *pass) handOver() {
 		p.wait(WaitProblem, p.in.Problems[0].Message)
 		return
 	}
-	if !p.seal() || p.removeTwins() || !p.grown() || !p.giveBack() || !p.even() {
+	if !p.seal() || !p.held() || p.removeTwins() || !p.grown() || !p.giveBack() || !p.even() {
 		return
 	}
 	t, c := &p.in.Target, p.canary

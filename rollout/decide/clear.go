@@ -170,6 +170,9 @@ func (p *pass) closeTraffic() bool {
 			p.pin()
 		}
 	}
+	if t := &p.in.Target; t.Revision == p.st.Canary.Revision && t.UID == p.st.Workload.UID && !p.takenOut() {
+		p.held()
+	}
 	if len(p.effects) > 0 {
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
 	}

@@ -242,6 +242,35 @@ func TestSameTextTwice(t *testing.T) {
 	}
 }
 
+// TestHandoverIsOneWait shows that a handover under way is recorded once, however
+// long each of its parts takes.
+func TestHandoverIsOneWait(t *testing.T) {
+	in := release(func(in *Input) {
+		in.Rollout.Status.Release.VerifiedAt = nil
+		in.Rollout.Status.Release.Stage = v1alpha1.StageAdopting
+		in.Rollout.Status.Release.Deadline = micro(now.Add(defaultProgressDeadline))
+		in.Rollout.Status.Record.DesiredWeight = v1alpha1.FullWeight
+		in.Now = now.Add(time.Minute)
+		in.Target.Vetoed, in.Target.Paused = true, false
+		in.Sets[1].Size, in.Sets[1].Pods, in.Sets[1].Available = 10, 10, 10
+		in.Provider, in.Route, in.Backends = v1alpha1.ProviderKubernetes, nil, nil
+		in.Rollout.Status.Traffic.Provider = in.Provider
+	})
+	first := Decide(in)
+	if first.Waiting.Reason != WaitHandOver || first.Status == nil {
+		t.Fatalf("a handover of a minute is not shown: %+v", first.Waiting)
+	}
+	in.Rollout.Status = *first.Status
+	in.Target.ActsPaused = false
+	second := Decide(in)
+	if second.Waiting.Message == first.Waiting.Message {
+		t.Fatalf("the handover does not go on: %+v", second.Waiting)
+	}
+	if second.Status != nil {
+		t.Errorf("the next part of the handover is recorded by itself, waiting for %q", second.Status.WaitingFor)
+	}
+}
+
 // TestImports keeps the core pure: it can reach no clock of its own, no network
 // and no log.
 func TestImports(t *testing.T) {

@@ -10,10 +10,8 @@ import (
 // and keeps it so. It is true when nothing is left to do.
 func (p *pass) prepare() bool {
 	p.guardDeletion()
-	t := &p.in.Target
-	if !t.Paused {
-		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a release is under way"})
-		return p.wait(WaitWorkload, "the workload to be paused, since a release is under way")
+	if !p.held() {
+		return false
 	}
 	if p.removeStrays() || p.removeTwins() {
 		return p.wait(WaitRemoval, "ReplicaSets that are in the way to be removed")
@@ -25,6 +23,17 @@ func (p *pass) prepare() bool {
 		return p.wait(WaitExposure, "the routes to be there")
 	}
 	return p.prepareBackends()
+}
+
+// held pauses the workload, where somebody has resumed it, so that it does not
+// roll to a template that is on its way. The veto of a handover does the same.
+func (p *pass) held() bool {
+	t := &p.in.Target
+	if t.Paused || t.Vetoed {
+		return true
+	}
+	p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "a release is under way"})
+	return p.wait(WaitWorkload, "the workload to be paused, since a release is under way")
 }
 
 // guardDeletion keeps the Rollout from vanishing while something of the release

@@ -142,8 +142,13 @@ func waitsFor(what string) string {
 }
 
 // waitingFor is the wait as it is recorded: without numbers that change by
-// themselves, since it is written once.
+// themselves, since it is written once. So is a handover on its ordinary way,
+// whose waits follow each other within seconds: it is one wait, and not a write
+// for each of them where the workload's controller has much to do.
 func (p *pass) waitingFor() string {
+	if p.stage() == v1alpha1.StageAdopting && (p.waiting.Reason == WaitHandOver || p.waiting.Reason == WaitWorkload) {
+		return "the workload to take over the canary's pods"
+	}
 	switch p.waiting.Reason {
 	case WaitPods:
 		return "canary pods to be available"
