@@ -38,9 +38,9 @@ build: ## Build weir (also as kubectl-weir) into the cache
 
 .PHONY: sandbox
 sandbox: ## Build the sandbox: a real control plane, Prometheus, a gateway
-	@.tools/build.sh $(BIN)/sandbox-controlplane "8 minutes" e2e/sandbox/controlplane . $(MAKE) -C e2e/sandbox BIN=$(BIN) controlplane
-	@.tools/build.sh $(BIN)/sandbox-prometheus "3 minutes" e2e/sandbox/prometheus github.com/prometheus/prometheus/cmd/prometheus $(MAKE) -C e2e/sandbox BIN=$(BIN) prometheus
-	@.tools/build.sh $(BIN)/sandbox "1 minute" e2e/sandbox ./cmd/sandbox $(MAKE) -C e2e/sandbox BIN=$(BIN) sandbox
+	@.tools/build.sh $(BIN)/sandbox-controlplane "8 minutes" e2e/sandbox/controlplane . $(MAKE) -s -C e2e/sandbox BIN=$(BIN) controlplane
+	@.tools/build.sh $(BIN)/sandbox-prometheus "3 minutes" e2e/sandbox/prometheus github.com/prometheus/prometheus/cmd/prometheus $(MAKE) -s -C e2e/sandbox BIN=$(BIN) prometheus
+	@.tools/build.sh $(BIN)/sandbox "1 minute" e2e/sandbox ./cmd/sandbox $(MAKE) -s -C e2e/sandbox BIN=$(BIN) sandbox
 
 .PHONY: demo
 demo: sandbox build ## Show a bad release rolled back and a good one promoted (KEEP=1 stays up)

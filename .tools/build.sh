@@ -28,19 +28,23 @@ fetching() {
 	done
 }
 
-# compiling does the same for the packages that the compiler names.
+# compiling does the same for the packages that the compiler names. It also
+# speaks up in the long silence of the linker.
 compiling() {
-	local line n=0 all=""
+	local line n=0 all="" status=0
 	if ((total)); then all=" of at most $total"; fi
-	while IFS= read -r line; do
-		case $line in
-		"go: downloading "*) continue ;;
-		*[!a-zA-Z0-9._~/-]*) echo "$line" >&2; continue ;;
-		esac
-		n=$((n + 1))
+	while true; do
+		IFS= read -r -t 15 line && status=0 || status=$?
+		if ((status > 0 && status <= 128)); then break; fi # the end, and no time-out
+		if ((status == 0)); then
+			case $line in
+			"go: downloading "*) ;;
+			*[!a-zA-Z0-9._~/-]*) echo "$line" >&2 ;;
+			*) n=$((n + 1)) ;;
+			esac
+		fi
 		if seldom; then echo "  $name: compiled $n$all packages in $((SECONDS - began)) s"; fi
 	done
-	if ((SECONDS - began >= 5)); then echo "built $name in $((SECONDS - began)) s"; fi
 }
 
 total=0
@@ -52,3 +56,4 @@ if [ ! -x "$binary" ]; then
 	fi
 fi
 GOFLAGS="${GOFLAGS:-} -v" "$@" 2>&1 | compiling
+if ((SECONDS - began >= 5)); then echo "built $name in $((SECONDS - began)) s"; fi

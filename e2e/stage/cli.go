@@ -16,7 +16,7 @@ func (s *Shop) CLI(ctx context.Context, user harness.User, args ...string) (outp
 	if err != nil {
 		return "", 0, err
 	}
-	cmd := exec.CommandContext(ctx, binary, append(args, "--namespace", s.Namespace)...)
+	cmd := exec.CommandContext(ctx, binary, append(args, "--namespace", s.Namespace)...) //nolint:gosec // the binary under test
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.Kubeconfig(user))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -280,27 +280,28 @@ func State(r *v1alpha1.Rollout) string {
 	return ""
 }
 
-// InState: the reason of Ready is this one.
+// InState is met when the reason of Ready is this one.
 func InState(reason string) Condition {
 	return func(r *v1alpha1.Rollout) bool { return State(r) == reason }
 }
 
-// InStage: the release stands here.
+// InStage is met when the release stands there.
 func InStage(stage v1alpha1.Stage) Condition {
 	return func(r *v1alpha1.Rollout) bool { return r.Status.Release.Stage == stage }
 }
 
-// AtStep: the release progresses at this step, from 0, its exposure verified.
+// AtStep is met when the release progresses at this step, from 0, with its exposure
+// verified.
 func AtStep(index int32) Condition {
 	return func(r *v1alpha1.Rollout) bool {
 		return r.Status.Release.Stage == v1alpha1.StageProgressing && r.Status.Release.StepIndex == index && r.Status.Release.VerifiedAt != nil
 	}
 }
 
-// Promoted: release n has been promoted, and the workload is stable.
+// Promoted is met when release n has been promoted, and the workload is stable.
 func Promoted(n int64) Condition { return endedAs(n, v1alpha1.ResultPromoted, v1alpha1.ReasonStable) }
 
-// RolledBack: release n has been rolled back.
+// RolledBack is met when release n has been rolled back.
 func RolledBack(n int64) Condition {
 	return endedAs(n, v1alpha1.ResultRolledBack, v1alpha1.ReasonRolledBack)
 }
