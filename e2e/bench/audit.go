@@ -63,6 +63,7 @@ func (a *auditReader) next(prefix string) (writes, error) {
 	}
 }
 
+// add counts one line of the log.
 func (w *writes) add(line []byte, prefix string) error {
 	var event auditv1.Event
 	if err := json.Unmarshal(line, &event); err != nil {
@@ -75,9 +76,7 @@ func (w *writes) add(line []byte, prefix string) error {
 	if resource == "events" || resource == "leases" || !strings.HasPrefix(event.ObjectRef.Namespace, prefix) {
 		return nil
 	}
-	switch event.Verb {
-	case "create", "update", "patch", "apply", "delete", "deletecollection":
-	default:
+	if !slices.Contains([]string{"create", "update", "patch", "apply", "delete", "deletecollection"}, event.Verb) {
 		return nil
 	}
 	if event.ResponseStatus != nil && event.ResponseStatus.Code >= 400 {

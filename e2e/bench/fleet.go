@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,8 +21,8 @@ import (
 const (
 	// parallel is how many requests the benchmark itself has under way.
 	parallel = 16
-	// fleetTimeout bounds each wait for a whole fleet.
-	fleetTimeout = 10 * time.Minute
+	// fleetTimeout bounds each wait for a whole fleet, on a busy machine too.
+	fleetTimeout = 20 * time.Minute
 )
 
 // fleet is many Deployments of bulk pods in one namespace.
@@ -143,17 +142,23 @@ func (f *fleet) awaitRollouts(ctx context.Context, ok stage.Condition) error {
 	})
 }
 
-// await counts until all members are done. The period is long enough for the
-// lists to be no load of their own, and short against what is measured.
+// await counts until all members are done. The pause between two counts is short
+// against what is measured, and long against the count itself: lists of
+// thousands of objects must be no load of their own.
 func (f *fleet) await(ctx context.Context, what string, count func(context.Context) (int, error)) error {
-	last := 0
-	err := wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, fleetTimeout, true, func(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, fleetTimeout)
+	defer cancel()
+	for done := 0; ; {
+		began := time.Now()
 		n, err := count(ctx)
-		last = n
-		return n == f.size, err
-	})
-	if err != nil {
-		return fmt.Errorf("cannot wait for %d %s, %d are done: %w", f.size, what, last, err)
+		if err == nil {
+			if done = n; done == f.size {
+				return nil
+			}
+			err = pause(ctx, max(500*time.Millisecond, 5*time.Since(began)))
+		}
+		if err != nil {
+			return fmt.Errorf("cannot wait for %d %s, %d are done: %w", f.size, what, done, err)
+		}
 	}
-	return nil
 }

@@ -4,10 +4,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -73,18 +76,31 @@ func run(ctx context.Context, o options) error {
 	} {
 		fmt.Fprintf(os.Stderr, "%s ...\n", part.name)
 		if err := inWorld(ctx, part.name, part.flags, &f, part.measure); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+			// What was measured before took minutes.
+			return errors.Join(fmt.Errorf("%s: %w", part.name, err), f.write(os.Stderr))
 		}
 	}
-	text, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot write the figures: %w", err)
+	if err := f.write(os.Stdout); err != nil {
+		return err
 	}
-	fmt.Println(string(text))
 	if o.out == "" {
 		return nil
 	}
-	if err := os.WriteFile(o.out, append(text, '\n'), 0o600); err != nil {
+	var text bytes.Buffer
+	if err := f.write(&text); err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.out, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("cannot write the figures: %w", err)
+	}
+	return nil
+}
+
+// write the figures as JSON.
+func (f *Figures) write(to io.Writer) error {
+	encoder := json.NewEncoder(to)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(f); err != nil {
 		return fmt.Errorf("cannot write the figures: %w", err)
 	}
 	return nil
