@@ -93,9 +93,7 @@ func (c *combination) add(template metrics.Template, metric v1alpha1.Metric, o o
 		Message: bounded(o.message, maxMetricMessage),
 	})
 	c.next = earlier(c.next, o.next)
-	if o.newest.After(c.newest) {
-		c.newest = o.newest
-	}
+	c.newest = later(c.newest, o.newest)
 	if metric.Role == v1alpha1.RoleAdvisory {
 		return
 	}
@@ -148,6 +146,14 @@ func (c *combination) verdict() metrics.Verdict {
 // earlier gives the earlier of two times, of which a zero one is none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// later gives the later of two times, of which a zero one is none.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
 		return b
 	}
 	return a

@@ -5,12 +5,12 @@ import "math"
 // above are the alternatives for a share beyond the limit: their odds as
 // multiples of those of the limit, evenly spaced in the logarithm from a little
 // to two thousand times. They count alike.
-var above = spaced(1.25, 2000, 24)
+var above = spaced(1.25, 2000, 24) //nolint:gochecknoglobals // a table that nothing writes
 
 // below are the alternatives for a share within the limit, as multiples of the
 // odds of the version that must not pass. A version without any bad event, the
 // usual one, has a larger weight.
-var below = []alternative{
+var below = []alternative{ //nolint:gochecknoglobals // a table that nothing writes
 	{odds: 0, weight: 0.3},
 	{odds: 0.02, weight: 0.1}, {odds: 0.05, weight: 0.1}, {odds: 0.1, weight: 0.1}, {odds: 0.17, weight: 0.1},
 	{odds: 0.25, weight: 0.1}, {odds: 0.35, weight: 0.1}, {odds: 0.5, weight: 0.1},

@@ -3,6 +3,8 @@ package gatewayapi
 import (
 	"encoding/json"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // FieldManager is the name under which Weir writes routes.
@@ -19,7 +21,7 @@ func (r *route) foreignWriter() string {
 	var name string
 	var last time.Time
 	for _, m := range r.object.GetManagedFields() {
-		if m.Subresource != "" || m.Manager == FieldManager || m.FieldsV1 == nil || !ownsRules(m.FieldsV1.GetRawBytes()) {
+		if m.Manager == FieldManager || !ownsRules(m) {
 			continue
 		}
 		if m.Time == nil || name == "" || m.Time.After(last) {
@@ -46,12 +48,15 @@ func (r *route) carries(weight int32) bool {
 	return true
 }
 
-// ownsRules is true when a set of managed fields has spec.rules in it.
-func ownsRules(fields []byte) bool {
+// ownsRules is true when spec.rules is among a manager's fields.
+func ownsRules(m metav1.ManagedFieldsEntry) bool {
+	if m.Subresource != "" || m.FieldsV1 == nil {
+		return false
+	}
 	var set struct {
 		Spec struct {
 			Rules json.RawMessage `json:"f:rules"`
 		} `json:"f:spec"`
 	}
-	return json.Unmarshal(fields, &set) == nil && set.Spec.Rules != nil
+	return json.Unmarshal(m.FieldsV1.GetRawBytes(), &set) == nil && set.Spec.Rules != nil
 }

@@ -225,10 +225,8 @@ func (p *Provider) write(ctx context.Context, target providers.Target, ref v1alp
 		if err != nil || len(ops) == 0 {
 			return err
 		}
-		if confirm != nil {
-			if err := confirm(ctx); err != nil {
-				return err
-			}
+		if err := confirmed(ctx, confirm); err != nil {
+			return err
 		}
 		next, err := p.patch(ctx, r, ops)
 		if err == nil {
@@ -243,6 +241,14 @@ func (p *Provider) write(ctx context.Context, target providers.Target, ref v1alp
 		}
 	}
 	return fmt.Errorf("cannot write %s: every write is undone at once: does an admission policy take Weir for someone else", r)
+}
+
+// confirmed asks confirm, if there is one.
+func confirmed(ctx context.Context, confirm providers.Confirm) error {
+	if confirm == nil {
+		return nil
+	}
+	return confirm(ctx)
 }
 
 // after reads the route anew once a write of it has failed with cause. If it is

@@ -236,11 +236,6 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func withGeneration(o *unstructured.Unstructured, generation int64) *unstructured.Unstructured {
-	o.SetGeneration(generation)
-	return o
-}
-
 func TestForeignWriter(t *testing.T) {
 	rules := []metav1.ManagedFieldsEntry{
 		{Manager: "gateway", Subresource: "status", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},

@@ -14,7 +14,6 @@ import (
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
 
-//nolint:gochecknoglobals // the time of all inputs
 var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // release is an input in the middle of a release behind a route: step 1 of 2 at

@@ -9,8 +9,6 @@ import (
 
 // hunts say where each defect is found: by random search within so many
 // schedules, or by the transcript that was written for it.
-//
-//nolint:gochecknoglobals // a table
 var hunts = []struct {
 	mutant     Mutant
 	schedules  uint64

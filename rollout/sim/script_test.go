@@ -17,7 +17,6 @@ import (
 	"github.com/weir-dev/weir/rollout/decide"
 )
 
-//nolint:gochecknoglobals // a flag of the test
 var update = flag.Bool("update", false, "rewrite the outputs in the transcripts")
 
 // transcripts are where the documented behaviour of the core lives.
@@ -323,8 +322,6 @@ func (s *script) world(args []string) error {
 }
 
 // settings of a world.
-//
-//nolint:gochecknoglobals // a table
 var settings = map[string]func(*Config, string){
 	"replicas":    func(c *Config, v string) { c.Replicas = atoi(v) },
 	"surge":       func(c *Config, v string) { c.Surge = atoi(v) },

@@ -319,8 +319,6 @@ func (p *process) observe(fresh bool) decide.Input {
 }
 
 // uids of the Deployment's incarnations.
-//
-//nolint:gochecknoglobals // a table
 var uids = [...]string{"", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"}
 
 // observeSet shows one ReplicaSet.

@@ -70,7 +70,6 @@ type hash struct {
 	weir     bool
 }
 
-//nolint:gochecknoglobals // a table
 var hashNames = func() (names [2][maxTemplates + 1]string) {
 	for t := range template(maxTemplates + 1) {
 		names[0][t] = "d" + string('A'+rune(t)-1)
@@ -79,7 +78,6 @@ var hashNames = func() (names [2][maxTemplates + 1]string) {
 	return names
 }()
 
-//nolint:gochecknoglobals // a table
 var setNames = func() (names [2][maxTemplates + 1]string) {
 	for i := range names {
 		for t := range names[i] {
@@ -280,8 +278,6 @@ type World struct {
 }
 
 // epoch is when every schedule begins.
-//
-//nolint:gochecknoglobals // a constant that Go cannot write as one
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newWorld makes a cluster with one Deployment at template A, all up, and its

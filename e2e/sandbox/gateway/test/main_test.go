@@ -26,7 +26,7 @@ import (
 const patience = 90 * time.Second
 
 // box is the sandbox that all tests share.
-var box *sandbox //nolint:gochecknoglobals // TestMain has no other way to hand it to the tests
+var box *sandbox
 
 // sandbox is a running sandbox and ways to it.
 type sandbox struct {
