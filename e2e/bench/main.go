@@ -162,12 +162,17 @@ func measureReleases(ctx context.Context, world *stage.World, f *Figures) error 
 	if err := fl.setImage(ctx, "example.com/app:v3"); err != nil {
 		return err
 	}
-	if err := fl.awaitRollouts(ctx, stage.Promoted(1)); err != nil {
+	if err := fl.awaitRollouts(ctx, released); err != nil {
 		return err
 	}
 	f.ReleasesSeconds = time.Since(began).Seconds()
 	f.WallRatioToDeployments = f.ReleasesSeconds / f.DeploymentsSeconds
 	return f.readController(ctx, controller, cpuBefore, &audit, fl)
+}
+
+// released says that the release has ended, its last write included.
+func released(r *v1alpha1.Rollout) bool {
+	return stage.Promoted(1)(r) && len(r.Finalizers) == 0
 }
 
 // readController reads what the releases cost the controller.
@@ -215,7 +220,7 @@ func measureRoute(ctx context.Context, world *stage.World, f *Figures) error {
 	if err := shop.Release(ctx, "v2", nil); err != nil {
 		return err
 	}
-	if _, err := shop.Await(ctx, "the release to be promoted", 2*time.Minute, stage.Promoted(1)); err != nil {
+	if _, err := shop.Await(ctx, "the release to be promoted", 2*time.Minute, released); err != nil {
 		return err
 	}
 	w, err := audit.next(shop.Namespace)
