@@ -121,10 +121,11 @@ func (p *pass) decision() Decision {
 }
 
 // cacheable says whether a decision that rests on caches may be used. It keeps
-// the effects that lower, which come first.
+// the effects that lower, which come first. Without a record a mere stamp is not
+// worth an effect: the caches may be old, and the stamp may be there.
 func (p *pass) cacheable() bool {
 	recorded, kept := p.st != p.old, 0
-	for kept < len(p.effects) && lowers(&p.effects[kept]) {
+	for kept < len(p.effects) && lowers(&p.effects[kept]) && (recorded || p.takesWeight(&p.effects[kept])) {
 		kept++
 	}
 	rest := len(p.effects) - kept
@@ -137,6 +138,11 @@ func (p *pass) cacheable() bool {
 	default:
 		return rest == 0 && len(p.answers()) == 0
 	}
+}
+
+// takesWeight says whether an effect takes weight off routes that have more.
+func (p *pass) takesWeight(e *Effect) bool {
+	return e.Kind == EffectSetWeight && p.in.Route != nil && p.in.Route.Weight > e.Weight
 }
 
 // wakeAtDeadline adds the deadline of a release that goes up.

@@ -34,7 +34,9 @@ func (p *pass) termsOf(s step) terms {
 	// Where nothing is exposed there is nothing to analyse, unless asked for.
 	exposed := s.exposure(p.in.Target.Replicas, p.routed) > 0
 	if p.in.Rollout.Spec.Analysis != nil && (written != nil || exposed) {
-		p.analysisTerms(&t, written, exposed && !s.isFull(p.routed))
+		// A step that was edited to all of the traffic is not there yet.
+		below := p.routed && p.st.Record.DesiredWeight < v1alpha1.FullWeight
+		p.analysisTerms(&t, written, exposed && (below || !s.isFull(p.routed)))
 	}
 	if s.gates == nil && t.require == "" && !s.appended {
 		t.hold, t.implied = impliedHold, true

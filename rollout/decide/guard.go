@@ -271,7 +271,7 @@ func (p *pass) followSteps() {
 	if p.stage() != v1alpha1.StageProgressing || p.st.Record.StepsGeneration == p.in.Rollout.Generation {
 		return
 	}
-	index := p.plan.locate(p.st.Release.StepName, p.st.Release.StepIndex, p.st.Record.DesiredWeight)
+	index := p.plan.locate(p.st.Release.StepName, p.st.Release.StepIndex, p.st.Record.DesiredWeight, p.in.Target.Replicas)
 	s := p.plan.at(index)
 	weight := min(p.st.Record.DesiredWeight, s.exposure(p.in.Target.Replicas, p.routed))
 	if p.in.Target.Replicas == 0 {
@@ -282,7 +282,7 @@ func (p *pass) followSteps() {
 		st.Record.DesiredWeight = weight
 		p.event(EventNormal, "StepsEdited", "LowerExposure", "The current step was edited to less exposure, which holds at once")
 	}
-	if index != p.st.Release.StepIndex {
+	if index != p.st.Release.StepIndex || s.name != p.st.Release.StepName {
 		st := p.edit()
 		st.Release.StepIndex, st.Release.StepName = index, s.name
 	}

@@ -88,6 +88,10 @@ func (p *pass) lostStable() bool {
 func (p *pass) begin() {
 	t := &p.in.Target
 	switch {
+	case p.st.Stable.Revision != p.old.Stable.Revision:
+		// What a template is called depends on what is stable, so its name has to
+		// be read again.
+		p.wait(WaitWorkload, "a new read, now that another version is stable")
 	case p.in.Rollout.Spec.Paused:
 		p.wait(WaitPaused, "spec.paused to be false, as a new template is there")
 	case !p.observed():

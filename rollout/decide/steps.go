@@ -151,23 +151,42 @@ func ceilDiv(a, b int64) int32 {
 	return int32(min((a+b-1)/b, math.MaxInt32))
 }
 
-// locate finds the step at which a release goes on after its steps were edited:
-// the one of the same name; else the one at the same exposure, the same index
-// first; else the same index. It never depends on what the old steps were.
-func (p plan) locate(name string, index, weight int32) int32 {
-	n := p.count()
-	if name != "" {
-		for i := range n {
-			if p.at(i).name == name {
-				return i
-			}
+// locate finds the step at which a release goes on after its steps were edited.
+// Its place is the step of the same name; else the one at the same exposure, the
+// same index first; else the same index. Where that exposes more than is allowed
+// now, it goes on at the first step that does, so that none is left out. It
+// never depends on what the old steps were.
+func (p plan) locate(name string, index, weight, n int32) int32 {
+	index = min(max(index, 0), p.count()-1)
+	place := p.same(name, index, weight)
+	if p.at(place).exposure(n, p.routed) <= weight {
+		return place
+	}
+	first := int32(0)
+	if !p.routed {
+		// Without routes a number of pods exposes more when the workload shrinks:
+		// that is no reason to go back.
+		first = min(index, place)
+	}
+	for i := first; i < place; i++ {
+		if p.at(i).exposure(n, p.routed) > weight {
+			return i
 		}
 	}
-	index = min(max(index, 0), n-1)
+	return place
+}
+
+// same finds the step that is most likely the one that the release was at.
+func (p plan) same(name string, index, weight int32) int32 {
+	for i := range p.count() {
+		if name != "" && p.at(i).name == name {
+			return i
+		}
+	}
 	if !p.routed || p.at(index).weight == weight {
 		return index
 	}
-	for i := range n {
+	for i := range p.count() {
 		if p.at(i).weight == weight {
 			return i
 		}

@@ -59,6 +59,20 @@ func (p *pass) look() {
 	if p.active != 1 {
 		p.lone = nil
 	}
+	if p.stage() == v1alpha1.StageAdopting && p.canary == nil && p.twin == nil {
+		p.twin = p.emptyTwin()
+	}
+}
+
+// emptyTwin is the workload's own set of the canary's template, though it is
+// scaled to zero: the workload has rolled to it, and was scaled down since.
+func (p *pass) emptyTwin() *Set {
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.Owner == OwnerTarget && s.Revision == p.st.Canary.Revision {
+			return s
+		}
+	}
+	return nil
 }
 
 // lookAt finds the place of one set in the release.

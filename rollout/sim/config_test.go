@@ -54,6 +54,7 @@ type weather struct {
 	steps, rewrite, strip, remove         int
 	resume, policy, recreate, drift       int
 	lag                                   int // out of 10: how seldom caches advance
+	quiet                                 int // how much of the weather the leader has instead
 }
 
 // spec is the Rollout's.
@@ -174,6 +175,6 @@ func randomWeather(rng *rand.Rand) weather {
 		abort: some(6), approve: some(30), retry: some(10), promote: some(6),
 		steps: some(6), rewrite: some(6), strip: some(4), remove: some(2),
 		resume: some(4), policy: 0, recreate: some(3) / 3, drift: some(4),
-		lag: rng.IntN(9),
+		lag: rng.IntN(9), quiet: []int{0, 30, 60}[rng.IntN(3)],
 	}
 }

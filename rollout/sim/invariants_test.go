@@ -98,7 +98,7 @@ func (w *World) checkCause(old, now *v1alpha1.RolloutStatus) {
 			w.violate("H15", "rolled back as deleted, which the Rollout is not")
 		}
 	case v1alpha1.CauseSuperseded, v1alpha1.CauseReverted:
-		if l.templateChanges == l.changesAtStart && w.target.live().template == hashNamed(old.Canary.Revision).template {
+		if w.target.live().changes == l.changesAtStart && w.target.live().template == hashNamed(old.Canary.Revision).template {
 			w.violate("H15", "rolled back as %s, and the template has not changed", now.Release.Cause)
 		}
 	case v1alpha1.CauseTargetGone:
@@ -343,7 +343,7 @@ func (w *World) checkDelete(e *decide.Effect, st *v1alpha1.RolloutStatus) {
 	if stageOf(st) == v1alpha1.StageRollingBack && w.ledger.served && e.Revision == st.Canary.Revision {
 		until := st.Release.DrainUntil
 		drain := w.cfg.Drain.Or(30 * time.Second)
-		if s := w.named(e); s.available > 0 && drain > 0 && (until == nil || w.now.Before(until.Add(-tolerance))) {
+		if s := w.named(e); s.size > 0 && s.available > 0 && drain > 0 && (until == nil || w.now.Before(until.Add(-tolerance))) {
 			w.violate("H4", "pods of %s go before they have drained", e.Name)
 		}
 	}

@@ -60,8 +60,7 @@ type ledger struct {
 	blessed [maxTemplates + 1]bool
 	// What users and others did, that excuses some states.
 	bypassed, stripped, rewritten, vandalised, recreated, wasZero, inFlight bool
-	templateChanges, changesAtStart                                         int
-	lastTemplateChange                                                      version
+	changesAtStart                                                          int
 	scaledUp, resumed, deadlineSet                                          time.Time
 	everSaid                                                                []v1alpha1.ApprovalSpec
 	verdicts                                                                []shown
@@ -143,8 +142,11 @@ func (w *World) trackExposure() {
 		l.exposedSince, l.exposedWeight, l.exposedStep = w.now, want, st.Release.StepIndex
 	case l.exposedStep != st.Release.StepIndex:
 		// A step at the same exposure begins when it is decided, which is before it
-		// is recorded.
-		l.exposedSince, l.exposedStep = w.leader.decided, st.Release.StepIndex
+		// is recorded. An edit of the steps at the same exposure begins nothing.
+		l.exposedStep = st.Release.StepIndex
+		if v := st.Release.VerifiedAt; v == nil || !v.Time.Before(w.leader.decided.Add(-w.leader.skew-time.Second)) {
+			l.exposedSince = w.leader.decided
+		}
 	}
 }
 
@@ -168,7 +170,7 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 		l.bypassed, l.inFlight = false, false
 	}
 	if now.Release.Number != old.Release.Number {
-		w.started(old, now)
+		w.started(p, old, now)
 		return
 	}
 	if to != from {
@@ -192,7 +194,7 @@ func stageOf(st *v1alpha1.RolloutStatus) v1alpha1.Stage {
 }
 
 // started checks the start of a release.
-func (w *World) started(old, now *v1alpha1.RolloutStatus) {
+func (w *World) started(p *process, old, now *v1alpha1.RolloutStatus) {
 	l := &w.ledger
 	if now.Release.Number != old.Release.Number+1 {
 		w.violate("H8", "release %d follows release %d", now.Release.Number, old.Release.Number)
@@ -207,8 +209,7 @@ func (w *World) started(old, now *v1alpha1.RolloutStatus) {
 			w.violate("H8", "release %d starts while route %d sends %s to a canary", now.Release.Number, i, percent(rs.list[i].served))
 		}
 	}
-	l.changesAtStart = l.templateChanges
-	l.lastTemplateChange = 0
+	l.changesAtStart = w.target.at(p.read[kindTarget]).changes
 	l.verdicts = l.verdicts[:0]
 	l.served, l.firstWrite, l.inFlight, l.rewritten, l.vandalised, l.sawCrash = false, false, false, false, false, false
 	l.podsUp = false

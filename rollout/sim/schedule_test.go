@@ -55,40 +55,53 @@ func (w *World) result() Result {
 		Releases: l.releases, Promoted: l.promoted, Trace: w.trace.String()}
 }
 
-// event lets one part of the world act, drawn at random.
+// event lets one part of the world act, drawn at random among those that have
+// something to do, by a few tries.
 func (w *World) event() {
+	for range 4 {
+		if w.draw() {
+			return
+		}
+	}
+}
+
+// draw lets one part of the world act. It is false when that part has nothing
+// to do.
+func (w *World) draw() bool {
 	n := w.rng.IntN(1000)
 	switch {
-	case n < 360:
-		w.stepLeader()
-	case n < 560:
-		w.advanceCache()
-	case n < 660:
+	case n < 390:
+		return w.stepLeader()
+	case n < 590:
+		return w.advanceCache()
+	case n < 670:
+		pending := w.dc.pending()
 		w.syncDeployment()
-	case n < 760:
-		if all := w.sets.live(); all.n > 0 {
-			w.stepPods(w.rng.IntN(all.n))
-		}
-	case n < 820:
-		if w.routed() {
-			w.stepGateway(w.rng.IntN(w.routes.live().n))
-		}
-	case n < 880:
-		w.syncSlices()
-	case n < 940:
+		return pending
+	case n < 750:
+		all := w.sets.live()
+		return all.n > 0 && w.stepPods(w.rng.IntN(all.n))
+	case n < 810:
+		return w.routed() && w.stepGateway(w.rng.IntN(w.routes.live().n))
+	case n < 850:
+		return w.syncSlices()
+	case n < 900:
 		w.pass()
-	case n < 960:
-		w.leader.look()
-	case n < 963:
-		w.collect()
+	case n < 920:
+		return w.leader.look()
+	case n < 925:
+		return w.collect()
+	case n < 925+w.cfg.Weather.quiet:
+		return w.stepLeader()
 	default:
 		w.weather()
 	}
+	return true
 }
 
 // stepLeader lets the leader make a micro-step, or crash instead, or lose its
 // lease.
-func (w *World) stepLeader() {
+func (w *World) stepLeader() bool {
 	we := &w.cfg.Weather
 	switch p := w.leader; {
 	case p.due() && w.chance(we.crash, 1000):
@@ -106,8 +119,9 @@ func (w *World) stepLeader() {
 			w.leader.skew = time.Duration(w.rng.IntN(2*we.skew)-we.skew) * time.Millisecond
 		}
 	default:
-		p.step()
+		return p.step()
 	}
+	return true
 }
 
 // stepDeposed lets a deposed process, which does not know it yet, go on.
@@ -124,19 +138,23 @@ func (w *World) stepDeposed() {
 }
 
 // advanceCache brings one cache of somebody closer to the API server.
-func (w *World) advanceCache() {
+func (w *World) advanceCache() bool {
 	n := w.rng.IntN(int(kinds) + 2)
 	if w.rng.IntN(10) < w.cfg.Weather.lag {
-		return
+		return true
 	}
 	by := version(1 + w.rng.IntN(6))
 	switch {
 	case n < int(kinds):
-		w.leader.advance(kind(n), by)
+		return w.leader.advance(kind(n), by)
 	case n == int(kinds):
-		w.dc.target = min(w.dc.target+by, w.target.head)
+		before := w.dc.target
+		w.dc.target = min(before+by, w.target.head)
+		return w.dc.target != before
 	default:
-		w.dc.sets = min(w.dc.sets+by, w.sets.head)
+		before := w.dc.sets
+		w.dc.sets = min(before+by, w.sets.head)
+		return w.dc.sets != before
 	}
 }
 
@@ -160,7 +178,7 @@ func (w *World) weather() {
 		we.killPod, we.metrics, we.deploy, we.revert, we.scale, we.zero, we.pause, we.abort, we.approve, we.retry,
 		we.promote, we.steps, we.rewrite, we.strip, we.remove, we.resume, we.recreate, we.drift,
 	}
-	n := w.rng.IntN(150)
+	n := w.rng.IntN(120)
 	for i, rate := range rates {
 		if n -= rate; n < 0 {
 			w.act(i)

@@ -182,7 +182,7 @@ func (p *process) decide(fresh bool) {
 
 // letGo is what the shell does when the Rollout is gone: it takes its label off
 // a workload that still carries it, so that no policy holds it for ever, and
-// deletes a set that a stopped process has made too late.
+// undoes what a stopped process has made too late: a set, or a pin.
 func (p *process) letGo(fresh bool) {
 	w := p.w
 	p.phase, p.wakeAt = resting, time.Time{}
@@ -193,8 +193,9 @@ func (p *process) letGo(fresh bool) {
 			stray = s.id
 		}
 	}
+	pinned := w.services.at(p.read[kindServices]).user.pin != hash{}
 	switch {
-	case !labelled && stray == 0:
+	case !labelled && stray == 0 && !pinned:
 		return
 	case !fresh:
 		p.readLive()
@@ -205,6 +206,11 @@ func (p *process) letGo(fresh bool) {
 	case stray != 0 && w.sets.live().byID(stray) != nil:
 		w.sets.next().remove(stray)
 		w.log("%s deletes a set: its Rollout is gone", p.term)
+	case pinned:
+		sv := w.services.next()
+		sv.user.pin = hash{}
+		sv.user.rv++
+		w.log("%s widens the Service: its Rollout is gone", p.term)
 	}
 	w.touched = true
 	p.live, p.dirty = true, true

@@ -18,7 +18,7 @@ func (w *World) afterWrite(p *process, e *decide.Effect) {
 			w.race(RaceLateCreate)
 		}
 	case decide.EffectRevertTemplate:
-		l.templateChanges++
+		w.target.live().changes++
 	case decide.EffectBeginHandOver:
 		l.blessed[w.target.live().template] = true
 	default:
@@ -127,7 +127,10 @@ func (w *World) checkDeploymentWrite(before, after *set) {
 	if stageOf(st) != v1alpha1.StageAdopting || after.hash.String() != st.Canary.Revision || after.size >= before.size {
 		return
 	}
-	if t.template == after.hash.template && after.size < min(t.replicas, before.size) && t.replicas == w.target.at(w.dc.target).replicas {
+	// What it does by an older view of the Deployment is what users have wanted.
+	seen := w.target.at(w.dc.target)
+	wanted := t.template == after.hash.template && t.template == seen.template && t.replicas == seen.replicas
+	if wanted && after.size < min(t.replicas, before.size) {
 		w.violate("I13", "the handover takes %d of %d verified pods", before.size-after.size, before.size)
 	}
 }

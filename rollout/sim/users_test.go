@@ -28,8 +28,7 @@ func (w *World) userTarget(change func(*target)) {
 		t.generation++
 	}
 	if t.template != before.template {
-		w.ledger.templateChanges++
-		w.ledger.lastTemplateChange = w.rollout.head
+		t.changes++
 	}
 	if !t.paused && (t.template != before.template || before.paused) && !t.vetoed && t.template != hashNamed(w.status().Stable.Revision).template {
 		// Nothing holds it: it is the user's own doing.
@@ -238,7 +237,7 @@ func (w *World) recreate() {
 		return
 	}
 	t := w.target.next()
-	*t = target{uid: before.uid + 1, generation: 1, template: before.template, replicas: before.replicas, labelled: before.labelled}
+	*t = target{uid: before.uid + 1, changes: before.changes, generation: 1, template: before.template, replicas: before.replicas, labelled: before.labelled}
 	w.ledger.blessed[before.template] = true
 	w.ledger.recreated = true
 	w.touched = true

@@ -124,8 +124,9 @@ type target struct {
 	// actsPaused is the condition by which the controller says what it has seen.
 	actsPaused bool
 	labelled   bool
-	// author of the newest change.
-	author string
+	// author of the newest change, and the number of changes of the template.
+	author  string
+	changes int
 	// statusReplicas as the controller last wrote it.
 	statusReplicas int32
 }
