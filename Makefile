@@ -11,7 +11,8 @@ LDFLAGS  := -X github.com/weir-dev/weir/cmd/weir/cli.version=$(VERSION)
 LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
-# The linters vet all code; tests need not do it again, for every dependency.
+# In the control plane's module only the linters that do not analyse Kubernetes run:
+# it holds two files of ours. The linters vet all code; tests need not do it again, for every dependency.
 GOTEST := go test -vet=off
 
 # Schedules that the simulation of the decision core runs in `make sim`.

@@ -70,16 +70,10 @@ func (w *writes) add(line []byte, prefix string) error {
 	if err := json.Unmarshal(line, &event); err != nil {
 		return fmt.Errorf("cannot read the audit log: %w", err)
 	}
-	if event.Stage != auditv1.StageResponseComplete || event.User.Username != chart.ControllerUsername || event.ObjectRef == nil {
+	if event.ObjectRef == nil || !counts(&event, prefix) {
 		return nil
 	}
 	resource := event.ObjectRef.Resource
-	if resource == "events" || resource == "leases" || !strings.HasPrefix(event.ObjectRef.Namespace, prefix) {
-		return nil
-	}
-	if !slices.Contains([]string{"create", "update", "patch", "apply", "delete", "deletecollection"}, event.Verb) {
-		return nil
-	}
 	if event.ResponseStatus != nil && event.ResponseStatus.Code >= 400 {
 		w.refused++
 		return nil
@@ -89,4 +83,13 @@ func (w *writes) add(line []byte, prefix string) error {
 	}
 	w.taken[resource]++
 	return nil
+}
+
+// counts is true for a finished write of the controller in a namespace with the
+// prefix. Events and leases are no writes of a release.
+func counts(event *auditv1.Event, prefix string) bool {
+	return event.Stage == auditv1.StageResponseComplete && event.User.Username == chart.ControllerUsername &&
+		event.ObjectRef.Resource != "events" && event.ObjectRef.Resource != "leases" &&
+		strings.HasPrefix(event.ObjectRef.Namespace, prefix) &&
+		slices.Contains([]string{"create", "update", "patch", "apply", "delete", "deletecollection"}, event.Verb)
 }

@@ -100,14 +100,14 @@ func (l *look) ask(source metrics.Source, test ratioTest) question {
 			// Bad events first: a scrape that comes in between adds to the total only.
 			bad, err := read(test.bad)
 			if err != nil {
-				return counters{}, err //nolint:wrapcheck // The source says what was asked and what came.
+				return counters{}, err
 			}
 			total, err := read(test.total)
-			return counters{bad: bad, total: total}, err //nolint:wrapcheck // As above.
+			return counters{bad: bad, total: total}, err
 		}
 		total, err := read(test.total)
 		if err != nil {
-			return counters{}, err //nolint:wrapcheck // As above.
+			return counters{}, err
 		}
 		c := counters{total: total}
 		for _, series := range total {

@@ -59,7 +59,7 @@ func TestControllerKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d releases through %d kills", r.Status.Release.Number, kills)
-	s.atRest(r)
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -90,8 +90,8 @@ func TestAPIServerRestart(t *testing.T) {
 		_, err := s.Rollout(ctx)
 		return err
 	})
-	r := s.await("the promotion", stage.Promoted(1))
-	s.atRest(r)
+	s.await("the promotion", stage.Promoted(1))
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -114,8 +114,8 @@ func TestPrometheusOutage(t *testing.T) {
 		t.Error("the release moved without data")
 	}
 	s.sandbox("start", "prometheus")
-	r = s.await("the promotion", stage.Promoted(1))
-	s.atRest(r)
+	s.await("the promotion", stage.Promoted(1))
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -208,7 +208,7 @@ func TestGitOpsWriters(t *testing.T) {
 			r := s.await("the promotion", stage.Promoted(1))
 			stop()
 			<-done
-			s.atRest(r)
+			s.atRest()
 			s.noneFailed()
 			if r.Status.Release.Number != 1 {
 				t.Errorf("the robot made %d releases of one change", r.Status.Release.Number)
@@ -271,8 +271,8 @@ func TestIntegerPDBAndDrain(t *testing.T) {
 		return ready == 4
 	})
 	s.cli(0, harness.Admin, "promote", stage.Name)
-	r = s.await("the promotion", stage.Promoted(1))
-	s.atRest(r)
+	s.await("the promotion", stage.Promoted(1))
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -302,8 +302,8 @@ func TestQuota(t *testing.T) {
 	}
 	quota.Spec.Hard[corev1.ResourcePods] = resource.MustParse("20")
 	must(t, s.Admin.Update(t.Context(), quota))
-	r = s.await("the promotion", stage.Promoted(1))
-	s.atRest(r)
+	s.await("the promotion", stage.Promoted(1))
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -337,7 +337,7 @@ func TestNative(t *testing.T) {
 	canary := r.Status.Canary.Revision
 	r = s.await("the promotion", stage.Promoted(1))
 	s.survived(s.pods(canary), r.Status.Stable.Revision)
-	s.atRest(r)
+	s.atRest()
 	if _, beside := s.counts(); beside.Of("v2").Total() == 0 {
 		t.Error("nobody was served by v2")
 	}
@@ -360,7 +360,7 @@ func TestTwoRollouts(t *testing.T) {
 		return errorUnless(stage.State(second) == v1alpha1.ReasonInvalidSpec && strings.Contains(message, `"`+stage.Name+`"`), "%s: %s", stage.State(second), message)
 	})
 	s.release("v2", nil)
-	r := s.await("the promotion by the first", stage.Promoted(1))
-	s.atRest(r)
+	s.await("the promotion by the first", stage.Promoted(1))
+	s.atRest()
 	s.noneFailed()
 }

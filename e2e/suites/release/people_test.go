@@ -105,10 +105,10 @@ func TestImpatientUser(t *testing.T) {
 	s.noneFailed()
 
 	s.cli(0, harness.Admin, "promote", stage.Name)
-	r := s.await("the promotion", func(r *v1alpha1.Rollout) bool {
+	s.await("the promotion", func(r *v1alpha1.Rollout) bool {
 		return stage.State(r) == v1alpha1.ReasonStable && r.Status.History[0].Result == v1alpha1.ResultPromoted
 	})
-	s.atRest(r)
+	s.atRest()
 
 	_, _, err = s.Kubectl(t.Context(), harness.GitOps, "", "rollout", "undo", "deployment/shop", "-n", s.Namespace)
 	must(t, err)
@@ -204,6 +204,7 @@ func TestBreakGlass(t *testing.T) {
 
 	_, _, err := s.Kubectl(t.Context(), harness.GitOps, "", "label", "deployment/shop", "weir.dev/rollout-", "-n", s.Namespace)
 	must(t, err)
-	s.atRest(s.await("the Rollout to be in charge again", stage.InState(v1alpha1.ReasonStable)))
+	s.await("the Rollout to be in charge again", stage.InState(v1alpha1.ReasonStable))
+	s.atRest()
 	s.noneFailed()
 }

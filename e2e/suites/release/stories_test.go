@@ -37,7 +37,7 @@ func TestPromote(t *testing.T) {
 		t.Errorf("the canary had %d pods before the handover, not 4", len(canary))
 	}
 	s.survived(canary, r.Status.Stable.Revision)
-	s.atRest(r)
+	s.atRest()
 	out, _, err := s.Kubectl(t.Context(), harness.Admin, "", "rollout", "history", "deployment/shop", "-n", s.Namespace)
 	must(t, err)
 	if !strings.Contains(out, "\n2 ") {
@@ -47,7 +47,7 @@ func TestPromote(t *testing.T) {
 }
 
 // atRest checks that nothing of Weir's is left but the label.
-func (s *scene) atRest(r *v1alpha1.Rollout) {
+func (s *scene) atRest() {
 	s.t.Helper()
 	d, err := s.Deployment(s.t.Context())
 	must(s.t, err)
@@ -111,8 +111,8 @@ func TestRollbackByMetric(t *testing.T) {
 	t.Run("Fix", func(t *testing.T) {
 		s := &scene{Shop: s.Shop, t: t, gateway: s.gateway, beside: s.beside}
 		s.release("v3", nil)
-		r := s.await("the promotion of the fix", stage.Promoted(2))
-		s.atRest(r)
+		s.await("the promotion of the fix", stage.Promoted(2))
+		s.atRest()
 		s.noneFailed("v2")
 	})
 }
@@ -145,8 +145,8 @@ func TestAbort(t *testing.T) {
 	s.cli(0, harness.Admin, "retry", stage.Name)
 	s.await("the retry at the first step", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Number == 2 && stage.AtStep(0)(r) })
 	s.cli(0, harness.Admin, "abort", stage.Name, "--revert")
-	r = s.await("the stable template again", stage.InState(v1alpha1.ReasonStable))
-	s.atRest(r)
+	s.await("the stable template again", stage.InState(v1alpha1.ReasonStable))
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -192,8 +192,8 @@ func TestNewTemplateMidRelease(t *testing.T) {
 		t.Errorf("the history does not say that v2 was superseded: %+v", r.Status.History)
 	}
 	s.cli(0, harness.Admin, "promote", stage.Name, "--reason", "in a hurry")
-	r = s.await("the promotion of v3", stage.Promoted(2))
-	s.atRest(r)
+	s.await("the promotion of v3", stage.Promoted(2))
+	s.atRest()
 	s.noneFailed()
 	s.neverBeside("v2")
 }
@@ -213,7 +213,7 @@ func TestRevertToStable(t *testing.T) {
 		t.Errorf("stable was %s and is %s", stable, r.Status.Stable.Revision)
 	}
 	s.survived(pods, stable)
-	s.atRest(r)
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -229,7 +229,7 @@ func TestRollbackToHistory(t *testing.T) {
 	canary := s.pods(adopting.Status.Canary.Revision)
 	r := s.await("the promotion of v1", stage.Promoted(2))
 	s.survived(canary, r.Status.Stable.Revision)
-	s.atRest(r)
+	s.atRest()
 	s.noneFailed()
 }
 
@@ -260,8 +260,8 @@ func TestFixForwardWhileStableIsBroken(t *testing.T) {
 		must(t, s.Admin.Delete(t.Context(), &pods[i]))
 	}
 	s.release("v2", nil)
-	r := s.await("the promotion", stage.Promoted(1))
-	s.atRest(r)
+	s.await("the promotion", stage.Promoted(1))
+	s.atRest()
 }
 
 func TestEqualTemplate(t *testing.T) {
@@ -274,11 +274,11 @@ func TestEqualTemplate(t *testing.T) {
 		env := &d.Spec.Template.Spec.Containers[0].Env
 		*env = (*env)[:len(*env)-1]
 	}))
-	r := s.await("stable, as the template is stable's own", func(r *v1alpha1.Rollout) bool {
+	s.await("stable, as the template is stable's own", func(r *v1alpha1.Rollout) bool {
 		d, err := s.Deployment(t.Context())
 		return err == nil && !d.Spec.Paused && stage.State(r) == v1alpha1.ReasonStable
 	})
-	s.atRest(r)
+	s.atRest()
 	s.noneFailed()
 }
 
