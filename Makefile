@@ -11,8 +11,7 @@ LDFLAGS  := -X github.com/weir-dev/weir/cmd/weir/cli.version=$(VERSION)
 LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
-# In the control plane's module only the linters that do not analyse Kubernetes run:
-# it holds two files of ours. The linters vet all code; tests need not do it again, for every dependency.
+# The linters vet all code; tests need not do it again, for every dependency.
 GOTEST := go test -vet=off
 
 # Schedules that the simulation of the decision core runs in `make sim`.
@@ -88,6 +87,8 @@ verify: ## Fail when generated files, module files or texts are not as they shou
 
 # The sandbox's control plane is left out: to lint its two files takes the types of
 # all of Kubernetes, and gigabytes.
+# In the control plane's module, which holds two files of ours, only those linters
+# run that need not analyse Kubernetes.
 .PHONY: lint
 lint: $(LINT) ## Run the linters, the import rule among them
 	$(LINT) run ./...
