@@ -135,6 +135,9 @@ func (p *pass) planRollingBack() {
 		p.wait(WaitLiveRead, "live reads")
 		return
 	}
+	if p.expels() {
+		return
+	}
 	if p.adopted() {
 		// A handover in flight has landed after all. The pods are the workload's
 		// now, and only it can take them away.
@@ -193,6 +196,24 @@ func (p *pass) closeRoutes() {
 	if r.Weight > 0 || reachable && r.Stamp < p.st.Record.ExposureSeq {
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
 	}
+}
+
+// expels ends a roll of the workload's own to the version that is rolled back:
+// somebody has resumed the workload for a while. The pods go as long as stable
+// has some; without those there is nothing to go back to.
+func (p *pass) expels() bool {
+	if p.twin == nil || p.active < 2 || p.stableSet() == nil || p.stableSet().Size == 0 || p.takenOut() {
+		return false
+	}
+	if !p.in.Fresh {
+		p.needLive = true
+		return true
+	}
+	if p.held() {
+		p.do(Effect{Kind: EffectExpelSet, Name: p.twin.Name, Revision: p.st.Stable.Revision, Why: "its version was rolled back"})
+	}
+	p.wait(WaitRemoval, "the pods of the version that was rolled back to go")
+	return true
 }
 
 // adopted says whether the workload owns the canary's pods.
@@ -272,7 +293,7 @@ func (p *pass) planAborted() {
 		p.wait(WaitRevert, p.rolledBackText())
 	case len(p.in.Problems) > 0 && p.in.Target.UID != "":
 		p.wait(WaitProblem, p.in.Problems[0].Message)
-	case !p.clear():
+	case stay && p.expels(), !p.clear():
 	case !stay:
 		p.leaveAborted()
 	case retry != nil && p.mayStart():

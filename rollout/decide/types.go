@@ -315,6 +315,12 @@ const (
 	// workload's controller gives the pods to the larger set.
 	EffectShrinkSet EffectKind = "ShrinkSet"
 
+	// EffectExpelSet sets the size of the set Name of the workload to 0. If: the
+	// workload is paused, and its set of Revision (the stable one) has a size. It
+	// ends a roll to a version that was rolled back, which somebody began by
+	// resuming the workload; the workload's controller gives the pods to stable.
+	EffectExpelSet EffectKind = "ExpelSet"
+
 	// EffectBeginHandOver sets the handover annotation on the workload and clears
 	// spec.paused, in one write: from now on its controller may adopt, but not
 	// make a ReplicaSet. If: the workload's template is Revision and its

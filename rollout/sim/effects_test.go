@@ -307,6 +307,9 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 		c := w.sets.live().find(hashNamed(e.Revision))
 		return s.owner == decide.OwnerTarget && t.paused && e.Size < s.size && c != nil && c.owner == decide.OwnerTarget &&
 			t.template != s.hash.template && t.template != c.hash.template
+	case decide.EffectExpelSet:
+		c := w.sets.live().find(hashNamed(e.Revision))
+		return s.owner == decide.OwnerTarget && t.paused && c != nil && c.owner == decide.OwnerTarget && c.size > 0
 	case decide.EffectAdopt:
 		return ours && t.vetoed && !t.paused && !t.actsPaused && w.liveRevision() == e.Revision && s.size == t.replicas && s.available == t.replicas && w.evenSets()
 	default: // Unveto
@@ -433,7 +436,7 @@ func (w *World) performSet(p *process, e *decide.Effect) {
 		s.stamp = p.seq
 	}
 	switch e.Kind {
-	case decide.EffectScaleCanary, decide.EffectShrinkSet:
+	case decide.EffectScaleCanary, decide.EffectShrinkSet, decide.EffectExpelSet:
 		s.size = e.Size
 	case decide.EffectAdopt:
 		s.labelled = true

@@ -181,7 +181,7 @@ func (w *World) beforeWrite(p *process, e *decide.Effect) {
 		if e.Raise {
 			w.checkSize(p, e, st)
 		} else {
-			w.checkShrink(e)
+			w.checkShrink(p, e)
 		}
 	case decide.EffectUnpause:
 		w.checkUnpause(p, st)
@@ -281,11 +281,17 @@ func (w *World) checkSize(p *process, e *decide.Effect, st *v1alpha1.RolloutStat
 }
 
 // checkShrink: H3, pods are not taken from under the weight that they carry.
-func (w *World) checkShrink(e *decide.Effect) {
+func (w *World) checkShrink(p *process, e *decide.Effect) {
 	rs := w.routes.live()
 	for i := range rs.n {
-		if need := sizeFor(rs.list[i].weight, w.target.live().replicas); e.Size < need {
-			w.violate("H3", "the canary shrinks to %d pods, and route %d carries %s, which needs %d", e.Size, i, percent(rs.list[i].weight), need)
+		weight := rs.list[i].weight
+		need := sizeFor(weight, w.target.live().replicas)
+		switch {
+		case e.Size >= need:
+		case e.Size >= sizeFor(weight, w.target.at(p.read[kindTarget]).replicas):
+			w.race(RaceReplicas)
+		default:
+			w.violate("H3", "the canary shrinks to %d pods, and route %d carries %s, which needs %d", e.Size, i, percent(weight), need)
 		}
 	}
 }

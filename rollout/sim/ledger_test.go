@@ -285,8 +285,9 @@ func (w *World) moved(old, now *v1alpha1.RolloutStatus, from, to v1alpha1.Stage)
 	}
 	raised := to != from || now.Release.StepIndex > old.Release.StepIndex && now.Record.DesiredWeight > old.Record.DesiredWeight ||
 		now.Record.DesiredWeight > old.Record.DesiredWeight
-	kept := edited && now.Record.DesiredWeight <= old.Record.DesiredWeight
-	if raised && !kept && !w.followsWorkload(old) {
+	// The record that first follows an edit may leave a step that is not there
+	// any more.
+	if raised && !edited && !w.followsWorkload(old) {
 		w.checkGates(old)
 	}
 }

@@ -56,6 +56,7 @@ var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, deci
 	decide.EffectDeleteCanary:   (*Client).deleteCanary,
 	decide.EffectDeleteTwin:     (*Client).deleteTwin,
 	decide.EffectShrinkSet:      (*Client).shrinkSet,
+	decide.EffectExpelSet:       (*Client).expelSet,
 	decide.EffectBeginHandOver:  (*Client).beginHandOver,
 	decide.EffectAdopt:          (*Client).adopt,
 	decide.EffectEndHandOver:    (*Client).endHandOver,

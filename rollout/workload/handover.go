@@ -191,6 +191,31 @@ func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect)
 	return c.patch(ctx, pass, before, shrinking.ReplicaSet)
 }
 
+// expelSet takes all pods of a set of the workload, while another one is there
+// to get them.
+func (c *Client) expelSet(ctx context.Context, pass Pass, effect decide.Effect) error {
+	s, err := c.readLive(ctx, pass.Rollout, false)
+	if err != nil {
+		return err
+	}
+	if s.target == nil || !s.target.Spec.Paused {
+		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
+	}
+	expelled, ok := s.named(effect.Name)
+	if !ok || expelled.owner != decide.OwnerTarget || expelled.size() == 0 {
+		return nil
+	}
+	for _, kept := range s.sets {
+		if kept.owner == decide.OwnerTarget && kept.hash() == effect.Revision && kept.size() > 0 && kept.UID != expelled.UID {
+			before := expelled.DeepCopy()
+			expelled.Spec.Replicas = new(int32)
+			return c.patch(ctx, pass, before, expelled.ReplicaSet)
+		}
+	}
+	return unmet("Deployment %q has no pods of revision %q that could take the place of ReplicaSet %q",
+		s.target.Name, effect.Revision, expelled.Name)
+}
+
 // interrupted makes sure that the set of the hash, which is to be kept, is the
 // workload's and not smaller than the other one, and that the workload's
 // template is neither's.

@@ -207,3 +207,32 @@ func TestShrinkSet(t *testing.T) {
 		t.Run(name, tc.run)
 	}
 }
+
+func TestExpelSet(t *testing.T) {
+	v2 := revisionOf(podTemplate("v2"))
+	expel := decide.Effect{Kind: decide.EffectExpelSet, Name: "web-" + v2, Revision: stableHash}
+	cases := map[string]effectCase{
+		"Expel": {
+			reason: "The version that was rolled back has pods, since somebody resumed the workload for a while.",
+			objs:   []client.Object{deployment(), owned(stableHash, "v1", 2), owned(v2, "v2", 1)}, effect: expel,
+			want: []string{`patch web-` + v2 + ` {"metadata":{"resourceVersion":"999"},"spec":{"replicas":0}}`},
+		},
+		"NotPaused": {
+			reason: "A workload that rolls would only make the pods again.",
+			objs: []client.Object{deployment(func(d *appsv1.Deployment) { d.Spec.Paused = false }), owned(stableHash, "v1", 2),
+				owned(v2, "v2", 1)},
+			effect: expel, err: ErrPrecondition,
+		},
+		"NoStable": {
+			reason: "Pods of a bad version are better than none.",
+			objs:   []client.Object{deployment(), owned(stableHash, "v1", 0), owned(v2, "v2", 3)}, effect: expel, err: ErrPrecondition,
+		},
+		"Gone": {
+			reason: "A set without pods is not written.",
+			objs:   []client.Object{deployment(), owned(stableHash, "v1", 3), owned(v2, "v2", 0)}, effect: expel,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, tc.run)
+	}
+}
