@@ -282,7 +282,7 @@ func (p *Provider) patch(ctx context.Context, r *route, ops []jsonpatch.Operatio
 	next.SetName(r.object.GetName())
 	err = p.cached.Patch(ctx, next, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot change %s %q: %w", r.ref.Kind, next.GetName(), err)
 	}
 	return next, nil
 }

@@ -162,17 +162,7 @@ func (p *pass) planRollingBack() {
 // nothing to lower, so that raises in flight fail.
 func (p *pass) closeTraffic() bool {
 	p.closeRoutes()
-	if c := p.canary; c != nil && c.Owner == OwnerWeir && p.routed {
-		// Without routes the pods go at once, and nothing can reach a set that is
-		// gone.
-		if c.Stamp < p.st.Record.ExposureSeq {
-			p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
-		}
-		if !p.sharedCallers() && !p.takenOut() {
-			// From the adoption the Services are wide and the canary serves by them.
-			p.pin()
-		}
-	}
+	p.closeCanary()
 	if t := &p.in.Target; t.Revision == p.st.Canary.Revision && t.UID == p.st.Workload.UID && !p.takenOut() {
 		p.held()
 	}
@@ -183,6 +173,22 @@ func (p *pass) closeTraffic() bool {
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
 	}
 	return true
+}
+
+// closeCanary stamps the canary, and keeps callers beside the routes from it.
+// Without routes the pods go at once, and nothing can reach a set that is gone.
+func (p *pass) closeCanary() {
+	c := p.canary
+	if c == nil || c.Owner != OwnerWeir || !p.routed {
+		return
+	}
+	if c.Stamp < p.st.Record.ExposureSeq {
+		p.do(Effect{Kind: EffectSealCanary, Name: c.Name, Revision: c.Hash, Why: "writes of older records must not reach it"})
+	}
+	if !p.sharedCallers() && !p.takenOut() {
+		// From the adoption the Services are wide and the canary serves by them.
+		p.pin()
+	}
 }
 
 // closeRoutes takes the weight off the routes and stamps them, also the user's

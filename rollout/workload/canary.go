@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -84,7 +85,7 @@ func (s *snapshot) newCanary(full *unstructured.Unstructured, revision string, s
 	selector := metav1.CloneSelectorAndAddLabel(s.target.Spec.Selector, HashLabel, revision)
 	rawSelector, err := runtime.DefaultUnstructuredConverter.ToUnstructured(selector)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot render the selector of Deployment %q: %w", s.target.Name, err)
 	}
 	canary := &unstructured.Unstructured{Object: map[string]any{
 		"spec": map[string]any{
@@ -168,7 +169,7 @@ func (c *Client) deleteCanary(ctx context.Context, pass Pass, effect decide.Effe
 func (c *Client) canary(ctx context.Context, pass Pass, name string) (*appsv1.ReplicaSet, error) {
 	rs := &appsv1.ReplicaSet{}
 	if err := c.live.Get(ctx, key(pass.Rollout, name), rs); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read ReplicaSet %q: %w", name, err)
 	}
 	if rs.Labels[v1alpha1.ManagedLabel] != pass.Rollout.Name || metav1.GetControllerOfNoCopy(rs) != nil {
 		return nil, unmet("ReplicaSet %q was not made by Weir for this Rollout, or is adopted", name)

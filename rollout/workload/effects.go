@@ -196,7 +196,10 @@ func (c *Client) patch(ctx context.Context, pass Pass, before, after client.Obje
 		return err
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	return c.writer.Patch(ctx, after, patch, client.FieldOwner(FieldManager))
+	if err := c.writer.Patch(ctx, after, patch, client.FieldOwner(FieldManager)); err != nil {
+		return fmt.Errorf("cannot change %q: %w", after.GetName(), err)
+	}
+	return nil
 }
 
 // create makes an object. No stamp can fence that: the confirmation is all.
@@ -204,7 +207,10 @@ func (c *Client) create(ctx context.Context, pass Pass, obj client.Object) error
 	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
-	return c.writer.Create(ctx, obj, client.FieldOwner(FieldManager))
+	if err := c.writer.Create(ctx, obj, client.FieldOwner(FieldManager)); err != nil {
+		return fmt.Errorf("cannot create %q: %w", obj.GetName(), err)
+	}
+	return nil
 }
 
 // remove deletes an object on condition that it is still as it was read.
@@ -216,5 +222,8 @@ func (c *Client) remove(ctx context.Context, pass Pass, obj client.Object, propa
 	err := c.writer.Delete(ctx, obj,
 		client.Preconditions{UID: &uid, ResourceVersion: &version},
 		client.PropagationPolicy(propagation))
-	return client.IgnoreNotFound(err)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot delete %q: %w", obj.GetName(), err)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 
@@ -127,7 +128,10 @@ func (c *Client) userOf(ctx context.Context, pass Pass, name string) (*corev1.Se
 	for _, user := range pass.Services {
 		if CanaryServiceName(user) == name {
 			service := &corev1.Service{}
-			return service, c.live.Get(ctx, key(pass.Rollout, user), service)
+			if err := c.live.Get(ctx, key(pass.Rollout, user), service); err != nil {
+				return nil, fmt.Errorf("cannot read Service %q: %w", user, err)
+			}
+			return service, nil
 		}
 	}
 	return nil, unmet("Service %q is not the twin of any of %q", name, pass.Services)
@@ -241,7 +245,7 @@ func (c *Client) checkNarrowed(ctx context.Context, pass Pass, revision string) 
 	for _, name := range pass.Services {
 		service := &corev1.Service{}
 		if err := c.live.Get(ctx, key(pass.Rollout, name), service); err != nil {
-			return err
+			return fmt.Errorf("cannot read Service %q: %w", name, err)
 		}
 		if have, shown := service.Spec.Selector[HashLabel], seen(slicesOf[name]); have != revision || shown != revision {
 			return unmet("Service %q is narrowed to %q and its endpoints to %q, not to %q", name, have, shown, revision)
@@ -254,7 +258,7 @@ func (c *Client) checkNarrowed(ctx context.Context, pass Pass, revision string) 
 func (c *Client) fenced(ctx context.Context, pass Pass, name string) (*corev1.Service, error) {
 	service := &corev1.Service{}
 	if err := c.live.Get(ctx, key(pass.Rollout, name), service); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read Service %q: %w", name, err)
 	}
 	return service, pass.fence(service)
 }

@@ -189,11 +189,29 @@ func (s *snapshot) ownerOf(rs *appsv1.ReplicaSet) (decide.Owner, bool) {
 	}
 }
 
-// readDigests fills in the digests, from the cached copies or from memory.
+// readDigests fills in the digests, from the cached copies or from memory, and
+// reads anew before it says that the workload's template is one of nobody's.
 func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 	if s.target == nil {
 		return nil
 	}
+	if err := c.knownDigests(ctx, s); err != nil {
+		return err
+	}
+	if s.known(s.digest) || !s.live && s.atRest() {
+		// At rest nothing is lowered, and a release starts on live reads only.
+		return nil
+	}
+	if err := c.rereadDigests(ctx, s); err != nil && s.live {
+		return err
+	}
+	// What the cache says may lower, and lowering waits for nothing: not for an
+	// API server that does not answer, either.
+	return nil
+}
+
+// knownDigests fills in the digests of the workload and of each set that matters.
+func (c *Client) knownDigests(ctx context.Context, s *snapshot) error {
 	var err error
 	if s.digest, err = c.digestOf(ctx, s, s.target); err != nil {
 		return err
@@ -206,17 +224,7 @@ func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 			return err
 		}
 	}
-	if s.known(s.digest) || !s.live && s.atRest() {
-		// At rest nothing is lowered, and a release starts on live reads only.
-		return nil
-	}
-	err = c.rereadDigests(ctx, s)
-	if err != nil && !s.live {
-		// What the cache says may lower, and lowering waits for nothing: not for
-		// an API server that does not answer, either.
-		return nil
-	}
-	return err
+	return nil
 }
 
 // atRest is true when no release is under way.

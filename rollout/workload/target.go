@@ -126,13 +126,16 @@ func (c *Client) copyTemplate(ctx context.Context, pass Pass, target *appsv1.Dep
 		return err
 	}
 	if err := unstructured.SetNestedMap(full.Object, t.withoutHash(), "spec", "template"); err != nil {
-		return err
+		return fmt.Errorf("cannot copy the template of ReplicaSet %q: %w", from.Name, err)
 	}
 	unstructured.RemoveNestedField(full.Object, "spec", "paused")
 	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
-	return c.writer.Update(ctx, full, client.FieldOwner(FieldManager))
+	if err := c.writer.Update(ctx, full, client.FieldOwner(FieldManager)); err != nil {
+		return fmt.Errorf("cannot change Deployment %q: %w", target.Name, err)
+	}
+	return nil
 }
 
 // target reads the Deployment alone.
