@@ -157,20 +157,26 @@ func TestOthers(t *testing.T) {
 	rule := func(name string) func(*v1alpha1.Rollout) {
 		return func(r *v1alpha1.Rollout) { r.Spec.Traffic.RouteRefs[0].RuleNames = []string{name} }
 	}
-	workloadTaken := `Deployment "web" already has Rollout "other", which is older: delete one of the two`
+	workloadTaken := `Deployment "web" already has Rollout "other", which came first: delete one of the two`
 	routeTaken := func(what string) string {
-		return `HTTPRoute "web": ` + what + ` already has Rollout "other", which is older: name other rules or Services, or delete one of the two`
+		return `HTTPRoute "web": ` + what + ` already has Rollout "other", which came first: name other rules or Services, or delete one of the two`
 	}
 	cases := map[string]struct {
 		reason string
 		mine   *v1alpha1.Rollout
 		other  client.Object
+		label  string
 		want   string
 	}{
-		"Alone":     {reason: "one workload, one Rollout", mine: newRollout(), other: named("other", "o", time.Hour, onAPI)},
-		"Younger":   {reason: "the older of two counts", mine: newRollout(), other: named("other", "o", -time.Hour)},
-		"Older":     {reason: "the younger of two says so", mine: newRollout(), other: named("other", "o", time.Hour), want: workloadTaken},
-		"SameAge":   {reason: "of two made in the same second the smaller UID counts", mine: newRollout(), other: named("other", "a", 0), want: workloadTaken},
+		"Alone":    {reason: "one workload, one Rollout", mine: newRollout(), other: named("other", "o", time.Hour, onAPI)},
+		"Younger":  {reason: "the older of two counts", mine: newRollout(), other: named("other", "o", -time.Hour)},
+		"Older":    {reason: "the younger of two says so", mine: newRollout(), other: named("other", "o", time.Hour), want: workloadTaken},
+		"SameAge":  {reason: "of two made in the same second the smaller UID counts", mine: newRollout(), other: named("other", "a", 0), want: workloadTaken},
+		"Labelled": {reason: "of two made in the same second the one counts that has labelled the workload", mine: newRollout(), other: named("other", "a", 0), label: newRollout().Name},
+		"OtherLabelled": {
+			reason: "however old the other one is", mine: newRollout(), other: named("other", "o", -time.Hour), label: "other", want: workloadTaken,
+		},
+		"Off":       {reason: "a workload that is taken out of Weir's hands belongs to the older", mine: newRollout(), other: named("other", "o", time.Hour), label: v1alpha1.RolloutOff, want: workloadTaken},
 		"Elsewhere": {reason: "another namespace is another world", mine: newRollout(), other: func() client.Object { r := named("other", "o", time.Hour); r.Namespace = "x"; return r }()},
 		"SharedRoute": {
 			reason: "several workloads may share a route", mine: newRollout(routed("web")),
@@ -193,6 +199,7 @@ func TestOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newShell(t, tc.mine, tc.other)
 			s.facts.Backends = []decide.Backend{{Name: "web", Exists: true}}
+			s.facts.Target.Label = tc.label
 			s.routes = func(providers.Target, bool) (providers.Observation, error) { return providers.Observation{}, nil }
 			o, err := s.observe(t.Context(), web, false)
 			if err != nil {

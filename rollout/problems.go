@@ -20,17 +20,17 @@ func (o *observation) observeSpec() {
 }
 
 // observeOthers finds what other Rollouts have to do with this one. One
-// workload, and one Service behind one route, have one Rollout: of two the
-// older counts, and the younger says so.
+// workload, and one Service behind one route, have one Rollout: of two the one
+// that came first counts, and the other says so.
 func (r *Reconciler) observeOthers(ctx context.Context, o *observation) error {
 	list := &v1alpha1.RolloutList{}
 	if err := r.Cached.List(ctx, list, client.InNamespace(o.rollout.Namespace), client.MatchingFields{ReferenceIndex: workloadReference(o.rollout)}); err != nil {
 		return fmt.Errorf("cannot list Rollouts: %w", err)
 	}
 	for i := range list.Items {
-		if other := &list.Items[i]; older(other, o.rollout) {
+		if other := &list.Items[i]; o.hasWorkload(other) {
 			o.problem(v1alpha1.ReasonInvalidSpec, "spec.workloadRef.name", fmt.Sprintf(
-				"%s %q already has Rollout %q, which is older: delete one of the two",
+				"%s %q already has Rollout %q, which came first: delete one of the two",
 				o.rollout.Spec.WorkloadRef.Kind, o.rollout.Spec.WorkloadRef.Name, other.Name))
 			return nil
 		}
@@ -44,6 +44,20 @@ func (r *Reconciler) observeOthers(ctx context.Context, o *observation) error {
 		}
 	}
 	return nil
+}
+
+// hasWorkload tells whether another Rollout of the same workload has it. The
+// label on the workload says which of them came first, and can only be written
+// by one: two Rollouts that are made in the same second have the same age.
+func (o *observation) hasWorkload(other *v1alpha1.Rollout) bool {
+	switch label := o.facts.Target.Label; {
+	case other.UID == o.rollout.UID || label == o.rollout.Name:
+		return false
+	case label == other.Name:
+		return true
+	default:
+		return older(other, o.rollout)
+	}
 }
 
 // observeRouteClaims looks for an older Rollout on the same rules of a route.
@@ -60,7 +74,7 @@ func (r *Reconciler) observeRouteClaims(ctx context.Context, o *observation, ref
 		}
 		if shared := o.sharedWith(other, ref); shared != "" {
 			o.problem(v1alpha1.ReasonInvalidSpec, "spec.traffic.routeRefs", fmt.Sprintf(
-				"%s %q: %s already has Rollout %q, which is older: name other rules or Services, or delete one of the two",
+				"%s %q: %s already has Rollout %q, which came first: name other rules or Services, or delete one of the two",
 				ref.Kind, ref.Name, shared, other.Name))
 			return nil
 		}
