@@ -287,7 +287,9 @@ func TestQuota(t *testing.T) {
 	}
 	must(t, s.Admin.Create(t.Context(), quota))
 	harness.Eventually(t, timeout, "the quota to be counted", func(ctx context.Context) error {
-		must(t, s.Admin.Get(ctx, s.key("pods"), quota))
+		if err := s.Admin.Get(ctx, s.key("pods"), quota); err != nil {
+			return err
+		}
 		used := quota.Status.Used[corev1.ResourcePods]
 		return errorUnless(used.Value() == 4, "%d pods are counted", used.Value())
 	})
@@ -355,7 +357,9 @@ func TestTwoRollouts(t *testing.T) {
 	}
 	must(t, s.Admin.Create(t.Context(), second))
 	harness.Eventually(t, timeout, "the second to be refused", func(ctx context.Context) error {
-		must(t, s.Admin.Get(ctx, s.key("second"), second))
+		if err := s.Admin.Get(ctx, s.key("second"), second); err != nil {
+			return err
+		}
 		_, message := readiness(second)
 		return errorUnless(stage.State(second) == v1alpha1.ReasonInvalidSpec && strings.Contains(message, `"`+stage.Name+`"`), "%s: %s", stage.State(second), message)
 	})
