@@ -79,7 +79,7 @@ func (p *pass) even() bool {
 	// Once begun, the workload's controller does not get on with a generation
 	// before it has adopted: it wants to make a set, which the veto refuses.
 	begun := t.Vetoed && !t.Paused
-	if !begun && !p.observed() || n > 0 && (p.lone == nil || p.lone.Size != n) {
+	if !begun && !p.observed() || p.active > 1 || p.lone != nil && p.lone.Size != n {
 		return p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	}
 	return true
