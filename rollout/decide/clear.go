@@ -204,24 +204,6 @@ func (p *pass) closeRoutes() {
 	}
 }
 
-// expels ends a roll of the workload's own to the version that is rolled back:
-// somebody has resumed the workload for a while. The pods go as long as stable
-// has some; without those there is nothing to go back to.
-func (p *pass) expels() bool {
-	if p.twin == nil || p.active < 2 || p.stableSet() == nil || p.stableSet().Size == 0 || p.takenOut() {
-		return false
-	}
-	if !p.in.Fresh {
-		p.needLive = true
-		return true
-	}
-	if p.held() {
-		p.do(Effect{Kind: EffectExpelSet, Name: p.twin.Name, Revision: p.st.Stable.Revision, Why: "its version was rolled back"})
-	}
-	p.wait(WaitRemoval, "the pods of the version that was rolled back to go")
-	return true
-}
-
 // adopted says whether the workload owns the canary's pods.
 func (p *pass) adopted() bool {
 	return p.in.Fresh && p.in.Target.UID == p.st.Workload.UID &&
@@ -290,17 +272,28 @@ func (p *pass) end() {
 
 // planAborted waits, held, for a template other than the one that failed.
 func (p *pass) planAborted() {
-	stay := p.staysHeld()
-	retry := p.command(v1alpha1.ActionRetry)
 	switch {
 	case p.deleting():
 		p.leave()
-	case stay && retry == nil && p.keepPods():
-		p.wait(WaitRevert, p.rolledBackText())
 	case len(p.in.Problems) > 0 && p.in.Target.UID != "":
 		p.wait(WaitProblem, p.in.Problems[0].Message)
-	case stay && p.expels(), !p.clear():
-	case !stay:
+	case p.staysHeld():
+		p.stayAborted()
+	case p.clear():
+		p.leaveAborted()
+	}
+}
+
+// stayAborted keeps the workload at its stable version, until the one that
+// failed is to be tried again.
+func (p *pass) stayAborted() {
+	retry := p.command(v1alpha1.ActionRetry)
+	switch {
+	case p.expels():
+	case retry == nil && p.keepPods():
+		p.wait(WaitRevert, p.rolledBackText())
+	case !p.clear():
+	case p.replaced():
 		p.leaveAborted()
 	case retry != nil && p.mayStart():
 		p.start(commandText(retry))

@@ -83,8 +83,12 @@ func (p *pass) rolledBackText() string {
 	if p.keepPods() {
 		pods = "Its pods stay for study, without traffic"
 	}
-	return fmt.Sprintf("Revision %s was rolled back: %s. %s and stable revision %s serves; revert the template, push a fix, or run weir retry",
-		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision)
+	serves := "serves"
+	if s := p.stableSet(); s == nil || s.Available == 0 {
+		serves = "has no available pod"
+	}
+	return fmt.Sprintf("Revision %s was rolled back: %s. %s and stable revision %s %s; revert the template, push a fix, or run weir retry",
+		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision, serves)
 }
 
 // crashText says what a crashing pod shows.

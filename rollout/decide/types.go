@@ -315,10 +315,13 @@ const (
 	// workload's controller gives the pods to the larger set.
 	EffectShrinkSet EffectKind = "ShrinkSet"
 
-	// EffectExpelSet sets the size of the set Name of the workload to 0. If: the
-	// workload is paused, and its set of Revision (the stable one) has a size. It
-	// ends a roll to a version that was rolled back, which somebody began by
-	// resuming the workload; the workload's controller gives the pods to stable.
+	// EffectExpelSet takes the set Name of the workload away. If: the workload is
+	// paused, and it has a set of Revision (the stable one). Where that has a size,
+	// the other's becomes 0, and the workload's controller gives its pods to
+	// stable. Where it has none, the other set is deleted, if none of its pods is
+	// available: the controller scales the set of a paused workload's template up
+	// before any other, and would do so again. It ends a roll to a version that was
+	// rolled back, which somebody began by resuming the workload.
 	EffectExpelSet EffectKind = "ExpelSet"
 
 	// EffectBeginHandOver sets the handover annotation on the workload and clears

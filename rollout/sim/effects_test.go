@@ -309,7 +309,7 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 			t.template != s.hash.template && t.template != c.hash.template
 	case decide.EffectExpelSet:
 		c := w.sets.live().find(hashNamed(e.Revision))
-		return s.owner == decide.OwnerTarget && t.paused && c != nil && c.owner == decide.OwnerTarget && c.size > 0
+		return s.owner == decide.OwnerTarget && t.paused && c != nil && c.owner == decide.OwnerTarget && (c.size > 0 || s.available == 0)
 	case decide.EffectAdopt:
 		return ours && t.vetoed && !t.paused && !t.actsPaused && w.liveRevision() == e.Revision && s.size == t.replicas && s.available == t.replicas && w.evenSets()
 	default: // Unveto
@@ -426,7 +426,8 @@ func (w *World) performRoute(p *process, e *decide.Effect) {
 
 func (w *World) performSet(p *process, e *decide.Effect) {
 	id := w.named(e).id
-	if e.Kind == decide.EffectDeleteCanary || e.Kind == decide.EffectDeleteTwin {
+	expelled := e.Kind == decide.EffectExpelSet && w.sets.live().find(hashNamed(e.Revision)).size == 0
+	if expelled || e.Kind == decide.EffectDeleteCanary || e.Kind == decide.EffectDeleteTwin {
 		w.sets.next().remove(id)
 		return
 	}

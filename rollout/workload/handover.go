@@ -192,7 +192,9 @@ func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect)
 }
 
 // expelSet takes all pods of a set of the workload, while another one is there
-// to get them.
+// to get them. Where that has a size, the workload's controller gives them to it.
+// Where it has none, the set has to go altogether, before the controller looks
+// at another; that is done only when none of its pods serves.
 func (c *Client) expelSet(ctx context.Context, pass Pass, effect decide.Effect) error {
 	s, err := c.readLive(ctx, pass.Rollout, false)
 	if err != nil {
@@ -202,18 +204,40 @@ func (c *Client) expelSet(ctx context.Context, pass Pass, effect decide.Effect) 
 		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
 	}
 	expelled, ok := s.named(effect.Name)
-	if !ok || expelled.owner != decide.OwnerTarget || expelled.size() == 0 {
+	if !ok || expelled.owner != decide.OwnerTarget || expelled.DeletionTimestamp != nil {
 		return nil
 	}
-	for _, kept := range s.sets {
-		if kept.owner == decide.OwnerTarget && kept.hash() == effect.Revision && kept.size() > 0 && kept.UID != expelled.UID {
-			before := expelled.DeepCopy()
-			expelled.Spec.Replicas = new(int32)
-			return c.patch(ctx, pass, before, expelled.ReplicaSet)
+	kept, ok := s.ownSet(effect.Revision)
+	if !ok || kept.UID == expelled.UID {
+		return unmet("Deployment %q has no ReplicaSet of revision %q that could take the place of %q", s.target.Name, effect.Revision, expelled.Name)
+	}
+	if kept.size() == 0 {
+		return c.removeUseless(ctx, pass, expelled)
+	}
+	if expelled.size() == 0 {
+		return nil
+	}
+	before := expelled.DeepCopy()
+	expelled.Spec.Replicas = new(int32)
+	return c.patch(ctx, pass, before, expelled.ReplicaSet)
+}
+
+// removeUseless deletes a set of which no pod is available.
+func (c *Client) removeUseless(ctx context.Context, pass Pass, set set) error {
+	if n := set.Status.AvailableReplicas; n > 0 {
+		return unmet("ReplicaSet %q has available pods, %d, and the stable version has none that could take their place", set.Name, n)
+	}
+	return c.remove(ctx, pass, set.ReplicaSet, metav1.DeletePropagationBackground)
+}
+
+// ownSet finds the workload's own set of a hash.
+func (s *snapshot) ownSet(hash string) (set, bool) {
+	for _, set := range s.sets {
+		if set.owner == decide.OwnerTarget && set.hash() == hash {
+			return set, true
 		}
 	}
-	return unmet("Deployment %q has no pods of revision %q that could take the place of ReplicaSet %q",
-		s.target.Name, effect.Revision, expelled.Name)
+	return set{}, false
 }
 
 // interrupted makes sure that the set of the hash, which is to be kept, is the

@@ -211,6 +211,7 @@ func TestShrinkSet(t *testing.T) {
 func TestExpelSet(t *testing.T) {
 	v2 := revisionOf(podTemplate("v2"))
 	expel := decide.Effect{Kind: decide.EffectExpelSet, Name: "web-" + v2, Revision: stableHash}
+	useless := func(rs *appsv1.ReplicaSet) { rs.Status.AvailableReplicas = 0 }
 	cases := map[string]effectCase{
 		"Expel": {
 			reason: "The version that was rolled back has pods, since somebody resumed the workload for a while.",
@@ -223,9 +224,23 @@ func TestExpelSet(t *testing.T) {
 				owned(v2, "v2", 1)},
 			effect: expel, err: ErrPrecondition,
 		},
-		"NoStable": {
+		"StableGone": {
+			reason: "Without the set of the stable version nothing could take the place.",
+			objs:   []client.Object{deployment(), owned(v2, "v2", 1, useless)}, effect: expel, err: ErrPrecondition,
+		},
+		"OnlyItServes": {
 			reason: "Pods of a bad version are better than none.",
 			objs:   []client.Object{deployment(), owned(stableHash, "v1", 0), owned(v2, "v2", 3)}, effect: expel, err: ErrPrecondition,
+		},
+		"NothingServes": {
+			reason: "The controller gives the pods of the only set that has a size back to it, so the set goes.",
+			objs:   []client.Object{deployment(), owned(stableHash, "v1", 0), owned(v2, "v2", 3, useless)}, effect: expel,
+			want: []string{"delete web-" + v2 + " Background"},
+		},
+		"Empty": {
+			reason: "The controller of a paused workload without pods scales the set of its template up.",
+			objs:   []client.Object{deployment(), owned(stableHash, "v1", 0), owned(v2, "v2", 0)}, effect: expel,
+			want: []string{"delete web-" + v2 + " Background"},
 		},
 		"Gone": {
 			reason: "A set without pods is not written.",
