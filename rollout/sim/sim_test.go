@@ -38,6 +38,10 @@ func TestSchedules(t *testing.T) {
 	t.Logf("%d schedules, %d releases, %d promoted, %d writes (%d records)", n, total.Releases, total.Promoted, total.Writes, total.Records)
 	for race, count := range total.Races {
 		t.Logf("race %q: %d", Race(race), count)
+		// What cannot be excluded must stay rare even in this weather.
+		if limit := 20 + int(n)/50; count > limit {
+			t.Errorf("race %q: %d times in %d schedules, more than %d", Race(race), count, n, limit)
+		}
 	}
 }
 
