@@ -176,10 +176,17 @@ func (p *pass) weightInForce(verified bool) bool {
 	case r == nil || r.Weight != weight || r.LowestWeight != weight:
 		return false
 	case weight == 0:
-		return r.Processed || verified
+		return !p.unsealed() && (r.Processed || verified)
 	default:
 		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted || verified)
 	}
+}
+
+// unsealed says whether a write of an older record may still raise the routes: the
+// exposure was changed since the release began, and they were not stamped since.
+func (p *pass) unsealed() bool {
+	r := &p.st.Record
+	return r.ExposureSeq > r.ReleaseSeq && p.in.Route.Stamp < r.ExposureSeq
 }
 
 // sizeInForce is inForce without routes.
@@ -276,7 +283,7 @@ func (p *pass) weigh() {
 		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
 	case r.Weight > weight:
 		p.wait(WaitExposure, "the data plane to accept the routes")
-	case r.Split && r.Stamp < newest && exact:
+	case exact && (r.Split && r.Stamp < newest || p.unsealed()):
 		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Why: "writes of older records must not reach the routes"})
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact:
