@@ -177,37 +177,22 @@ func (p *pass) rename(s *Set) {
 // restAtStable is where a Rollout spends its life. The workload is not paused
 // then, except in the mode for clusters that cannot hold it otherwise.
 func (p *pass) restAtStable() {
-	if p.in.Target.Hold == v1alpha1.HoldPaused {
-		p.restPaused()
-		return
-	}
-	switch t := &p.in.Target; {
-	case t.Paused:
-		p.resumeStable()
-		return
-	case p.hasFinalizer():
-		p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of a release is left"})
-	}
-	p.wait(WaitNothing, "")
-}
-
-// restPaused is rest where only the pause can hold a new template. The workload
-// is paused once it runs its stable template alone.
-func (p *pass) restPaused() {
 	t := &p.in.Target
+	pauses := t.Hold == v1alpha1.HoldPaused
 	alone := p.active == 0 && t.Replicas == 0 || p.lone != nil && p.lone.Hash == p.st.Stable.Revision
 	switch {
-	case t.Paused && alone:
-	case t.Paused:
+	case t.Paused && !(pauses && alone):
 		p.resumeStable()
 		return
-	case !alone || !p.observed():
+	case !alone || pauses && !t.Paused && !p.observed():
 		p.wait(WaitWorkload, "the workload to run its stable template alone")
 		return
-	default:
+	case pauses && !t.Paused:
 		// Deleting the Rollout must resume the workload, hence the finalizer.
 		p.guardDeletion()
 		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "without admission policies a new template is held by the pause"})
+	case !pauses && p.hasFinalizer():
+		p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of a release is left"})
 	}
 	p.wait(WaitNothing, "")
 }
