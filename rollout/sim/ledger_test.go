@@ -60,10 +60,13 @@ type ledger struct {
 	blessed [maxTemplates + 1]bool
 	// What users and others did, that excuses some states.
 	bypassed, stripped, rewritten, vandalised, recreated, wasZero, inFlight bool
-	changesAtStart                                                          int
-	scaledUp, resumed, deadlineSet                                          time.Time
-	everSaid                                                                []v1alpha1.ApprovalSpec
-	verdicts                                                                []shown
+	// scaledInRoll says that somebody scaled the workload after it was handed the
+	// canary and before it ran that alone.
+	scaledInRoll                   bool
+	changesAtStart                 int
+	scaledUp, resumed, deadlineSet time.Time
+	everSaid                       []v1alpha1.ApprovalSpec
+	verdicts                       []shown
 
 	// exposedSince is since when the exposure is what the record wants, zero
 	// while it is not; exposedWeight the one it was.
@@ -176,7 +179,7 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 	if to != from {
 		w.transition(p, old, now, from, to)
 	}
-	w.moved(old, now, from, to)
+	w.moved(p, old, now, from, to)
 }
 
 // noteDeadline remembers when the deadline began to run.
@@ -232,9 +235,10 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 			w.race(RaceLateCreate)
 		}
 	case v1alpha1.StageAdopting:
+		l.scaledInRoll = false
 		l.blessed[hashNamed(now.Canary.Revision).template] = true
 		for _, a := range *w.approvals.at(p.read[kindApprovals]) {
-			if a.Spec.Action == v1alpha1.ActionAbort && from != v1alpha1.StageRollingBack && w.about(&a, old) && !w.followsWorkload(old) {
+			if a.Spec.Action == v1alpha1.ActionAbort && from != v1alpha1.StageRollingBack && w.about(&a, old) && !w.sawRoll(p, old) {
 				w.violate("L2", "release %d is adopted in spite of %s", old.Release.Number, a.Name)
 			}
 		}
@@ -242,7 +246,7 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 		if from == v1alpha1.StageAdopting && now.Stable.Revision == old.Canary.Revision {
 			l.promoted++
 		}
-		if walking && now.Release.Cause == "" && !w.followsWorkload(old) {
+		if walking && now.Release.Cause == "" && !w.sawRoll(p, old) {
 			w.violate("H8", "%s goes to Idle without a rollback", from)
 		}
 	case v1alpha1.StageProgressing, v1alpha1.StagePromoting:
@@ -267,7 +271,7 @@ func (w *World) canaryOfWeir() *set {
 }
 
 // moved checks a step forward.
-func (w *World) moved(old, now *v1alpha1.RolloutStatus, from, to v1alpha1.Stage) {
+func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1alpha1.Stage) {
 	edited := now.Record.StepsGeneration != old.Record.StepsGeneration
 	if from == v1alpha1.StageProgressing && to == from {
 		if now.Release.StepIndex < old.Release.StepIndex && !edited {
@@ -287,14 +291,24 @@ func (w *World) moved(old, now *v1alpha1.RolloutStatus, from, to v1alpha1.Stage)
 		now.Record.DesiredWeight > old.Record.DesiredWeight
 	// The record that first follows an edit may leave a step that is not there
 	// any more.
-	if raised && !edited && !w.followsWorkload(old) {
+	if raised && !edited && !w.sawRoll(p, old) {
 		w.checkGates(old)
 	}
 }
 
-// followsWorkload says whether the workload has rolled by itself.
+// followsWorkload says whether the workload rolls by itself.
 func (w *World) followsWorkload(st *v1alpha1.RolloutStatus) bool {
-	all := w.sets.live()
+	return follows(w.sets.live(), st)
+}
+
+// sawRoll says whether the workload rolls by itself, or did when a process read
+// it. Its controller may have gone back since, for instance when it was scaled
+// down, and nothing holds it.
+func (w *World) sawRoll(p *process, st *v1alpha1.RolloutStatus) bool {
+	return w.followsWorkload(st) || follows(w.sets.at(p.read[kindSets]), st)
+}
+
+func follows(all *sets, st *v1alpha1.RolloutStatus) bool {
 	for i := range all.n {
 		s := &all.list[i]
 		if s.hash.template == hashNamed(st.Canary.Revision).template && (s.owner == decide.OwnerTarget && s.size > 0 || s.labelled && s.owner == decide.OwnerWeir) {
