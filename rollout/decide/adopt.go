@@ -76,10 +76,17 @@ func (p *pass) even() bool {
 	if c.Pods > n || c.Size > n {
 		return p.wait(WaitHandOver, "the canary to have the size of the workload")
 	}
-	// Once begun, the workload's controller does not get on with a generation
-	// before it has adopted: it wants to make a set, which the veto refuses.
-	begun := t.Vetoed && !t.Paused
-	if !begun && !p.observed() || p.active > 1 || p.lone != nil && p.lone.Size != n {
+	uneven := p.lone != nil && p.lone.Size != n
+	if t.Vetoed && !t.Paused {
+		// The workload's controller does not get on with a generation before it has
+		// adopted: it wants to make a set, which the veto refuses.
+		if uneven {
+			p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "the workload was scaled, and its controller may not get to that under the veto"})
+		}
+	} else {
+		uneven = uneven || !p.observed()
+	}
+	if uneven || p.active > 1 {
 		return p.wait(WaitWorkload, "the workload's controller to see its newest generation")
 	}
 	return true
@@ -249,16 +256,19 @@ func (p *pass) finishAdopting(s *Set) {
 	case s.Revision != st.Canary.Revision:
 		result, message = v1alpha1.ResultSuperseded, "the workload went to another template during the handover"
 	case s.Hash != st.Canary.Revision:
-		message = "the workload rolled to it by itself"
+		// The workload's own hash of the template is another than Weir's.
+		message = fmt.Sprintf("the workload rolled to it by itself, and calls it %s", s.Hash)
 	}
 	st.Release.Deadline = nil
 	p.remember(result, message)
-	kind, reason := EventNormal, "Promoted"
-	text := fmt.Sprintf("Revision %s is stable: its pods have become the workload's own", st.Canary.Revision)
-	if s == nil || s.Revision != st.Canary.Revision {
+	reason, text := "Promoted", fmt.Sprintf("Revision %s is stable: its pods have become the workload's own", st.Canary.Revision)
+	switch {
+	case result != v1alpha1.ResultPromoted:
 		reason, text = "Superseded", fmt.Sprintf("Release %d of revision %s: %s", st.Release.Number, st.Canary.Revision, message)
+	case message != "":
+		text = fmt.Sprintf("Revision %s is stable: %s", st.Canary.Revision, message)
 	}
-	p.event(kind, reason, "Finish", text)
+	p.event(EventNormal, reason, "Finish", text)
 	st.Stable = v1alpha1.RevisionStatus{}
 	if s != nil {
 		st.Stable = v1alpha1.RevisionStatus{Revision: s.Hash, Replicas: s.Size, AvailableReplicas: s.Available}
