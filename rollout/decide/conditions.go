@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 // shortWait is how long a wait that ends by itself may last before it is
 // recorded for people to see.
 const shortWait = 30 * time.Second
+
+// maxReason is how long status.analysis.reason may be.
+const maxReason = 64
 
 // display brings what people read up to date: always together with a decision,
 // and by itself only when a wait begins that people care about.
@@ -26,8 +30,8 @@ func (p *pass) display() {
 		return
 	}
 	if p.stableDown() && !p.saidStableDown() {
-		p.event(EventWarning, "StableUnavailable", "Observe", "Stable revision "+p.st.Stable.Revision+" has no available pod"+
-			"; the release goes on: weir promote brings the canary to all pods without the remaining steps")
+		p.event(EventWarning, "StableUnavailable", "Observe",
+			fmt.Sprintf("Stable revision %s has no available pod; the release goes on: %s", p.st.Stable.Revision, p.promoteText()))
 	}
 	st := p.edit()
 	st.ObservedGeneration = p.in.Rollout.Generation
@@ -69,7 +73,7 @@ const (
 
 // worthRecording says whether the display alone is worth a write.
 func (p *pass) worthRecording() bool {
-	if p.walking() && p.stableDown() != p.saidStableDown() {
+	if p.walking() && p.stableDown() != p.saidStableDown() || p.evidenceChanged() {
 		return true
 	}
 	switch p.waiting.Reason.kind() {
@@ -88,6 +92,29 @@ func (p *pass) worthRecording() bool {
 	default:
 	}
 	return p.conditionsChanged()
+}
+
+// evidenceChanged says whether an analysis that a step waits for says something
+// else than what is recorded, other than by its numbers. What it says at the
+// beginning of a step passes by itself, and is not worth a write.
+func (p *pass) evidenceChanged() bool {
+	v, a := p.stepVerdict(), &p.st.Analysis
+	if v == nil || v.Value == a.Verdict && clip(v.Reason, maxReason) == a.Reason || !p.awaitsEvidence() {
+		return false
+	}
+	shown := p.st.Release.VerifiedAt.Add(shortWait)
+	p.wake(shown)
+	return !p.in.Now.Before(shown)
+}
+
+// awaitsEvidence says whether the analysis keeps the step from ending.
+func (p *pass) awaitsEvidence() bool {
+	for i := range p.gates {
+		if g := &p.gates[i]; g.Type == v1alpha1.GateAnalysis {
+			return g.State == v1alpha1.GateWaiting
+		}
+	}
+	return false
 }
 
 // saidStableDown says whether the recorded message warns of stable without pods.
@@ -190,7 +217,7 @@ func (p *pass) displayAnalysis() {
 		return
 	}
 	a := &p.st.Analysis
-	a.Verdict, a.Reason, a.Message = v.Value, clip(v.Reason, 64), clip(v.Message, 1024)
+	a.Verdict, a.Reason, a.Message = v.Value, clip(v.Reason, maxReason), clip(v.Message, 1024)
 	a.Metrics, a.WindowEnd = v.Metrics, nil
 	if !v.WindowEnd.IsZero() {
 		a.WindowEnd = second(v.WindowEnd)

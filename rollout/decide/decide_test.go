@@ -241,6 +241,71 @@ func TestSameTextTwice(t *testing.T) {
 	}
 }
 
+// TestEvidenceIsShown shows that what an analysis says is recorded while a step
+// waits for it: when it changes in kind, and not when only its numbers do.
+func TestEvidenceIsShown(t *testing.T) {
+	says := func(age time.Duration, reason, message string) func(*Input) {
+		return func(in *Input) {
+			in.Rollout.Spec.Analysis = &v1alpha1.Analysis{}
+			in.Rollout.Spec.Steps[0].Gates = &v1alpha1.Gates{Hold: "0s"}
+			in.Rollout.Status.Release.VerifiedAt = micro(now.Add(-age))
+			in.Rollout.Status.WaitingFor = "analysis Pass"
+			in.Verdict = &Verdict{Release: 3, Revision: "wc", StepStart: now.Add(-age), Reason: reason, Message: message,
+				Value: v1alpha1.VerdictInconclusive, Step: v1alpha1.VerdictInconclusive}
+		}
+	}
+	shown := settled(release(says(time.Minute, "NoRequests", "requests: no request yet")))
+	cases := map[string]struct {
+		reason string
+		change func(*Input)
+		want   string
+		wakeAt time.Time
+	}{
+		"New": {
+			reason: "People see why a step does not go on.",
+			change: says(time.Minute, "FewRequests", "requests: 0 bad of 3"),
+			want:   "needs the verdict Pass, it is Inconclusive: requests: 0 bad of 3",
+		},
+		"Early": {
+			reason: "At the beginning of a step there are never enough data.",
+			change: says(10*time.Second, "FewRequests", "requests: 0 bad of 3"),
+			wakeAt: now.Add(20 * time.Second),
+		},
+		"Recorded": {
+			reason: "Other numbers of the same kind are no reason to write.",
+			change: says(time.Minute, "NoRequests", "requests: still no request"),
+			wakeAt: now.Add(29 * time.Minute),
+		},
+		"OfAnotherStep": {
+			reason: "A verdict about the step before says nothing of this one.",
+			change: func(in *Input) {
+				says(time.Minute, "FewRequests", "requests: 0 bad of 3")(in)
+				in.Verdict.StepStart = now.Add(-time.Hour)
+			},
+			wakeAt: now.Add(29 * time.Minute),
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := release(nil)
+			c.change(&in)
+			at := in.Rollout.Status.Release.VerifiedAt
+			in.Rollout.Status = *shown.DeepCopy()
+			in.Rollout.Status.Release.VerifiedAt = at
+			d, got := Decide(in), ""
+			if d.Status != nil {
+				got = d.Status.Release.Gates[0].Message
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+			}
+			if c.want == "" && !d.WakeAt.Equal(c.wakeAt) {
+				t.Errorf("%s\nit looks again at %s, want %s", c.reason, d.WakeAt, c.wakeAt)
+			}
+		})
+	}
+}
+
 // TestHandoverIsOneWait shows that a handover under way is recorded once, however
 // long each of its parts takes.
 func TestHandoverIsOneWait(t *testing.T) {

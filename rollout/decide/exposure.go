@@ -189,6 +189,13 @@ func (p *pass) unsealed() bool {
 	return r.ExposureSeq > r.ReleaseSeq && p.in.Route.Stamp < r.ExposureSeq
 }
 
+// outdated says whether a write of an older record or of an older process could
+// still reach the routes.
+func (p *pass) outdated() bool {
+	r := p.in.Route
+	return p.unsealed() || r.Split && r.Stamp < max(p.st.Record.TermSeq, p.st.Record.ExposureSeq)
+}
+
 // sizeInForce is inForce without routes.
 func (p *pass) sizeInForce(verified bool) bool {
 	size, c := p.size(), p.canary
@@ -276,14 +283,13 @@ func (p *pass) restore() bool {
 // weigh brings the routes to the weight that is allowed.
 func (p *pass) weigh() {
 	r, weight := p.in.Route, p.allowed()
-	newest := max(p.st.Record.TermSeq, p.st.Record.ExposureSeq)
 	exact := r.Weight == weight && r.LowestWeight == weight
 	switch {
 	case !r.Accepted:
 		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
 	case r.Weight > weight:
 		p.wait(WaitExposure, "the data plane to accept the routes")
-	case exact && (r.Split && r.Stamp < newest || p.unsealed()):
+	case exact && p.outdated():
 		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Why: "writes of older records must not reach the routes"})
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact:

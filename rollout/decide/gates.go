@@ -177,15 +177,14 @@ func (p *pass) analysisGate(t terms) (gate, bool) {
 		g.Message = r.Message
 		return g, true
 	}
-	verified := p.st.Release.VerifiedAt.Time
-	value, v := v1alpha1.VerdictValue(""), p.verdict()
-	if v != nil && v.StepStart.Equal(verified) {
+	value, v := v1alpha1.VerdictValue(""), p.stepVerdict()
+	if v != nil {
 		value = v.Step
 		p.wake(v.NextLook)
 	}
 	if meets(value, t.require) {
 		if share := p.shareOff(); share != "" {
-			g.State, g.Message = v1alpha1.GateWaiting, share
+			g.State, g.Message = v1alpha1.GateWaiting, "has passed, but waits for "+share
 			g.wait = Waiting{Reason: WaitShare, Message: share}
 			return g, true
 		}
@@ -193,19 +192,36 @@ func (p *pass) analysisGate(t terms) (gate, bool) {
 		return g, true
 	}
 	g.State = v1alpha1.GateWaiting
-	g.Message = "needs the verdict " + string(t.require)
-	g.wait = Waiting{Reason: WaitAnalysis, Message: "analysis " + string(t.require)}
-	missing := value == v1alpha1.VerdictNoData
-	if missing {
-		g.Message = "the metrics are missing" + since(v.MissingSince)
-		g.wait = Waiting{Reason: WaitMissingData, Message: "metrics, missing" + since(v.MissingSince)}
-	}
-	if due := verified.Add(t.timeout); p.in.Now.Before(due) {
+	g.Message, g.wait = undecided(v, t.require)
+	if due := p.st.Release.VerifiedAt.Add(t.timeout); p.in.Now.Before(due) {
 		p.wake(due)
 		return g, true
 	}
-	p.timeOut(&g, t, missing || value == "")
+	p.timeOut(&g, t, value == v1alpha1.VerdictNoData || value == "")
 	return g, true
+}
+
+// stepVerdict is the verdict on the current step, nil while there is none.
+func (p *pass) stepVerdict() *Verdict {
+	v, since := p.verdict(), p.st.Release.VerifiedAt
+	if v == nil || since == nil || !v.StepStart.Equal(since.Time) {
+		return nil
+	}
+	return v
+}
+
+// undecided says what an analysis has said instead of what a step needs.
+func undecided(v *Verdict, need v1alpha1.RequiredVerdict) (string, Waiting) {
+	message, wait := "needs the verdict "+string(need), Waiting{Reason: WaitAnalysis, Message: "analysis " + string(need)}
+	switch {
+	case v == nil:
+		return message, wait
+	case v.Step == v1alpha1.VerdictNoData:
+		missing := "missing" + since(v.MissingSince)
+		return "needs metrics, " + missing + because(v.Message), Waiting{Reason: WaitMissingData, Message: "metrics, " + missing}
+	default:
+		return fmt.Sprintf("%s, it is %s%s", message, v.Step, because(v.Message)), wait
+	}
 }
 
 // meets says whether a verdict is what a step needs. Too few data for a verdict
@@ -230,7 +246,7 @@ func (p *pass) timeOut(g *gate, t terms, missing bool) {
 			g.State, g.Message = v1alpha1.GateFailed, "the analysis had no data"+after
 			return
 		}
-		g.Message = "no data" + after
+		g.Message = "has had no data" + after
 		g.wait = Waiting{Reason: WaitMissingData, Message: "metrics, missing for longer than " + t.timeout.String()}
 		return
 	}
@@ -240,8 +256,9 @@ func (p *pass) timeOut(g *gate, t terms, missing bool) {
 	case v1alpha1.OnTimeoutRollback:
 		g.State, g.Message = v1alpha1.GateFailed, "the analysis did not reach the verdict "+string(t.require)+after
 	default:
-		g.Message = "no verdict " + string(t.require) + after
-		g.wait = Waiting{Reason: WaitTimedOut, Message: "a verdict, or weir promote or abort: " + g.Message}
+		late := "no verdict " + string(t.require) + after
+		g.Message = "has come to " + late
+		g.wait = Waiting{Reason: WaitTimedOut, Message: fmt.Sprintf("a verdict, %s or %s: %s", p.hint("promote"), p.hint("abort"), late)}
 	}
 }
 
@@ -285,7 +302,7 @@ func (p *pass) approvalGate(a *v1alpha1.ApprovalGate, others bool) gate {
 	}
 	counted := fmt.Sprintf("approval %s %d/%d", a.Name, len(people), need)
 	g.wait = Waiting{Reason: WaitApproval, Message: counted}
-	g.State, g.Message = v1alpha1.GateWaiting, fmt.Sprintf("%d of %d have approved", len(people), need)
+	g.State, g.Message = v1alpha1.GateWaiting, fmt.Sprintf("approved by %d of %d", len(people), need)
 	if g.AskedAt == nil {
 		g.State = v1alpha1.GatePending
 		return g
@@ -296,7 +313,8 @@ func (p *pass) approvalGate(a *v1alpha1.ApprovalGate, others bool) gate {
 			return g
 		}
 		g.Message = "not approved within " + string(a.Timeout)
-		g.wait = Waiting{Reason: WaitTimedOut, Message: "weir promote or abort: gate " + a.Name + " was " + g.Message}
+		g.wait = Waiting{Reason: WaitTimedOut,
+			Message: fmt.Sprintf("%s or %s: gate %s was %s", p.hint("promote"), p.hint("abort"), a.Name, g.Message)}
 		return g
 	}
 	if g.Deadline != nil {

@@ -70,8 +70,8 @@ func (p *pass) ending() ending {
 	}
 	if p.overdue() {
 		return ending{cause: v1alpha1.CauseDeadlineExceeded, live: true,
-			message: fmt.Sprintf("%s was not ready within progressDeadline %s: %d of %d pods are available",
-				p.stepText(), p.progressDeadline(), p.available(), p.size())}
+			message: fmt.Sprintf("%s was not ready within progressDeadline %s, with %d of %s available",
+				p.stepText(), p.progressDeadline(), p.available(), count(p.size(), "pod"))}
 	}
 	return ending{}
 }

@@ -178,22 +178,42 @@ func (p *pass) rename(s *Set) {
 // then, except in the mode for clusters that cannot hold it otherwise.
 func (p *pass) restAtStable() {
 	t := &p.in.Target
-	pauses := t.Hold == v1alpha1.HoldPaused
-	alone := p.active == 0 && t.Replicas == 0 || p.lone != nil && p.lone.Hash == p.st.Stable.Revision
-	switch {
-	case t.Paused && !(pauses && alone):
+	rests := p.runsStable()
+	switch pauses := t.Hold == v1alpha1.HoldPaused; {
+	case t.Paused && pauses && rests:
+		p.wait(WaitNothing, "")
+	case t.Paused:
 		p.resumeStable()
-		return
-	case !alone || pauses && !t.Paused && !p.observed():
+	case !rests:
 		p.wait(WaitWorkload, "the workload to run its stable template alone")
-		return
-	case pauses && !t.Paused:
-		// Deleting the Rollout must resume the workload, hence the finalizer.
-		p.guardDeletion()
-		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "without admission policies a new template is held by the pause"})
-	case !pauses && p.hasFinalizer():
-		p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of a release is left"})
+	case pauses:
+		p.pauseStable()
+	default:
+		if p.hasFinalizer() {
+			p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of a release is left"})
+		}
+		p.wait(WaitNothing, "")
 	}
+}
+
+// runsStable says whether the workload runs its stable version alone.
+func (p *pass) runsStable() bool {
+	if p.active == 0 {
+		return p.in.Target.Replicas == 0
+	}
+	return p.lone != nil && p.lone.Hash == p.st.Stable.Revision
+}
+
+// pauseStable pauses the workload at its stable template, where only the pause
+// can hold a new one.
+func (p *pass) pauseStable() {
+	if !p.observed() {
+		p.wait(WaitWorkload, "the workload's controller to see its newest generation")
+		return
+	}
+	// Deleting the Rollout must resume the workload, hence the finalizer.
+	p.guardDeletion()
+	p.do(Effect{Kind: EffectPause, Revision: p.in.Target.Revision, Why: "without admission policies a new template is held by the pause"})
 	p.wait(WaitNothing, "")
 }
 

@@ -210,7 +210,7 @@ func (p *pass) short() bool {
 	if p.obstructed() {
 		return p.wait(WaitObstacle, p.canary.Obstacle)
 	}
-	return p.wait(WaitPods, fmt.Sprintf("canary pods to be available, %d of %d are", p.available(), p.size()))
+	return p.wait(WaitPods, fmt.Sprintf("canary pods to be available, %d of %d so far", p.available(), p.size()))
 }
 
 // advance leaves the step, whose gates have passed.

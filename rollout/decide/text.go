@@ -38,6 +38,17 @@ func because(reason string) string {
 	return ": " + reason
 }
 
+// count prints a number of things: 1 pod, 2 pods.
+func count(n int32, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// hint is a command that people can run on the Rollout.
+func (p *pass) hint(verb string) string { return "'weir " + verb + " " + p.in.Rollout.Name + "'" }
+
 // stepText names the current step.
 func (p *pass) stepText() string {
 	switch p.stage() {
@@ -65,12 +76,12 @@ func (p *pass) exposureText() string {
 	if p.routed {
 		return fmt.Sprintf("%s of the traffic", v1alpha1.FormatWeight(p.allowed()))
 	}
-	return fmt.Sprintf("%d pods beside %d", p.size(), p.in.Target.Replicas)
+	return fmt.Sprintf("%s beside %d", count(p.size(), "pod"), p.in.Target.Replicas)
 }
 
 func (p *pass) startedText() string {
-	return fmt.Sprintf("Release %d of revision %s begins, %d steps from stable revision %s",
-		p.st.Release.Number, p.st.Canary.Revision, p.plan.count(), p.st.Stable.Revision)
+	return fmt.Sprintf("Release %d of revision %s begins, with %s; stable is revision %s",
+		p.st.Release.Number, p.st.Canary.Revision, count(p.plan.count(), "step"), p.st.Stable.Revision)
 }
 
 func (p *pass) stepStartedText() string {
@@ -87,13 +98,13 @@ func (p *pass) rolledBackText() string {
 	if s := p.stableSet(); s == nil || s.Available == 0 {
 		serves = "has no available pod"
 	}
-	return fmt.Sprintf("Revision %s was rolled back: %s. %s and stable revision %s %s; revert the template, push a fix, or run weir retry",
-		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision, serves)
+	return fmt.Sprintf("Revision %s was rolled back: %s. %s, and stable revision %s %s; revert the template, push a fix, or run %s",
+		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision, serves, p.hint("retry"))
 }
 
 // crashText says what a crashing pod shows.
 func crashText(c *Crash) string {
-	text := fmt.Sprintf("container %s of canary pod %s does not stay up (%s, %d restarts)", c.Container, c.Pod, c.Reason, c.Restarts)
+	text := fmt.Sprintf("container %s of canary pod %s does not stay up (%s, %s)", c.Container, c.Pod, c.Reason, count(c.Restarts, "restart"))
 	return text + because(c.Message)
 }
 
@@ -120,12 +131,17 @@ func (p *pass) releaseText() string {
 	}
 }
 
+// promoteText says what a promotion does.
+func (p *pass) promoteText() string {
+	return p.hint("promote") + " brings the canary to all pods without the remaining steps"
+}
+
 // stableText warns of a stable version without pods, and says what can be done.
 func (p *pass) stableText() string {
 	if !p.stableDown() {
 		return ""
 	}
-	return "; " + stableDownText + ": weir promote brings the canary to all pods without the remaining steps"
+	return "; " + stableDownText + ": " + p.promoteText()
 }
 
 // impliedHold says whether the current step is held though nobody wrote it.
@@ -156,6 +172,8 @@ func (p *pass) waitingFor() string {
 	switch p.waiting.Reason {
 	case WaitPods:
 		return "canary pods to be available"
+	case WaitShare:
+		return "the measured share of the traffic to be the one that is allowed"
 	case WaitNothing, WaitRevert, WaitDeletion, WaitProblem, WaitHoldBypassed, WaitLiveRead, WaitNewerRead:
 		return ""
 	default:
