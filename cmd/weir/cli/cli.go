@@ -13,10 +13,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -72,7 +74,7 @@ type session struct {
 func Commands() []*cobra.Command {
 	s := &session{rules: clientcmd.NewDefaultClientConfigLoadingRules()}
 	commands := []*cobra.Command{
-		s.getCommand(), s.watchCommand(), s.whyCommand(), s.statusCommand(),
+		s.getCommand(), s.watchCommand(), s.whyCommand(), s.statusCommand(), s.historyCommand(),
 		s.approveCommand(), s.rejectCommand(),
 		s.promoteCommand(), s.abortCommand(), s.retryCommand(),
 		s.pauseCommand(true), s.pauseCommand(false),
@@ -108,12 +110,31 @@ func misuse(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 }
 
+// shownFlags are kubectl's flags that help shows, in words of this command line. The
+// others work, too.
+func shownFlags() map[string]string {
+	return map[string]string{
+		clientcmd.FlagNamespace:   "namespace of the Rollout; absent: that of the context",
+		clientcmd.FlagContext:     "context of the kubeconfig; absent: the current one",
+		clientcmd.FlagImpersonate: "user to act as, where you may impersonate",
+	}
+}
+
 // bindFlags gives a command kubectl's flags for choosing a cluster.
 func (s *session) bindFlags(c *cobra.Command) {
-	flags := c.Flags()
-	flags.StringVar(&s.rules.ExplicitPath, "kubeconfig", "", "path of the kubeconfig file")
-	recommended := clientcmd.RecommendedConfigOverrideFlags("")
-	clientcmd.BindOverrideFlags(&s.overrides, flags, recommended)
+	var connection pflag.FlagSet
+	clientcmd.BindOverrideFlags(&s.overrides, &connection, clientcmd.RecommendedConfigOverrideFlags(""))
+	shown := shownFlags()
+	connection.VisitAll(func(f *pflag.Flag) {
+		if usage, ok := shown[f.Name]; ok {
+			f.Usage = usage
+		} else {
+			f.Hidden = true
+		}
+	})
+	c.Flags().AddFlagSet(&connection)
+	c.Flags().StringVar(&s.rules.ExplicitPath, "kubeconfig", "",
+		"path of the kubeconfig; absent: $KUBECONFIG, else ~/.kube/config (kubectl's other flags for connections work, too)")
 	if c.PreRun == nil {
 		c.PreRun = func(cmd *cobra.Command, _ []string) { s.out = cmd.OutOrStdout() }
 	}
@@ -121,7 +142,7 @@ func (s *session) bindFlags(c *cobra.Command) {
 }
 
 // connect gives a client and the namespace that the flags choose.
-func (s *session) connect() (client.WithWatch, string, error) {
+func (s *session) connect() (client.Client, string, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(s.rules, &s.overrides)
 	config, err := loader.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
@@ -137,7 +158,7 @@ func (s *session) connect() (client.WithWatch, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot tell the namespace: %w", err)
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: newScheme()})
+	c, err := client.New(config, client.Options{Scheme: newScheme()})
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot reach the cluster: %w", err)
 	}
@@ -158,7 +179,7 @@ func newScheme() *runtime.Scheme {
 }
 
 // rollout reads the Rollout that a command names.
-func (s *session) rollout(ctx context.Context, name string) (client.WithWatch, *v1alpha1.Rollout, error) {
+func (s *session) rollout(ctx context.Context, name string) (client.Client, *v1alpha1.Rollout, error) {
 	c, namespace, err := s.connect()
 	if err != nil {
 		return nil, nil, err
@@ -166,11 +187,22 @@ func (s *session) rollout(ctx context.Context, name string) (client.WithWatch, *
 	var r v1alpha1.Rollout
 	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &r); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, nil, fmt.Errorf("rollout %q does not exist in namespace %q: see 'weir get -A'", name, namespace)
+			return nil, nil, fmt.Errorf("rollout %q does not exist in namespace %q: 'kubectl weir get -A' lists all", name, namespace)
 		}
-		return nil, nil, fmt.Errorf("cannot read rollout %s/%s: %w", namespace, name, err)
+		return nil, nil, cannot(fmt.Sprintf("read rollout %s/%s", namespace, name), err)
 	}
 	return c, &r, nil
+}
+
+// cannot is an error of the API server, with a remedy where it is known.
+func cannot(what string, err error) error {
+	switch {
+	case meta.IsNoMatchError(err):
+		return fmt.Errorf("cannot %s: this cluster has no Rollouts: install Weir's chart, or choose another cluster by --context or --kubeconfig", what)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("cannot %s: %w: ask whoever administers the namespace for that right", what, err)
+	}
+	return fmt.Errorf("cannot %s: %w", what, err)
 }
 
 // completeNames offers the names of the namespace's Rollouts to a shell.

@@ -106,12 +106,12 @@ func TestAllFound(t *testing.T) {
 		"Missing": {
 			reason: "only the names that are missing are told, each once",
 			names:  []string{"web", "pay", "pay"}, namespace: "shop",
-			want: `no rollout pay in namespace "shop": see 'weir get -A'`,
+			want: `no rollout pay in namespace "shop": 'kubectl weir get -A' lists all`,
 		},
 		"AnyNamespace": {
 			reason: "with -A there is no namespace to name",
 			names:  []string{"pay"},
-			want:   `no rollout pay in any namespace: see 'weir get -A'`,
+			want:   `no rollout pay in any namespace: 'kubectl weir get -A' lists all`,
 		},
 	}
 	for name, tc := range cases {

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,7 +50,7 @@ func (s *session) promoteCommand() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use:   "promote NAME",
-		Short: "Skip the steps that are left (the analysis stays on guard)",
+		Short: "Skip the steps that are left, with their approvals (a failing analysis still rolls back)",
 		Args:  takes("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.decide(cmd.Context(), args[0], v1alpha1.ActionPromote, "", reason)
@@ -95,7 +96,7 @@ func (s *session) abortCommand() *cobra.Command {
 }
 
 func (s *session) pauseCommand(pause bool) *cobra.Command {
-	verb, short := "pause", "Hold the release where it is (a rollback is never held)"
+	verb, short := "pause", "Hold the release where it is (a rollback is never held up)"
 	if !pause {
 		verb, short = "resume", "Let a paused release go on"
 	}
@@ -141,12 +142,9 @@ func (s *session) decide(ctx context.Context, name string, action v1alpha1.Appro
 		return err
 	}
 	if err := c.Create(ctx, approval); err != nil {
-		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-			return fmt.Errorf("refused: %w", err)
-		}
-		return fmt.Errorf("cannot create the Approval: %w", err)
+		return fmt.Errorf("cannot record the decision as an Approval: %w", err)
 	}
-	return s.say("%s of %s, release %d (%s), recorded as approval %s by %s\n",
+	return s.say("%s of %s, release %d (revision %s), recorded as approval %s by %s\n",
 		action, describe(r.Name, gate), r.Status.Release.Number, approval.Spec.Revision, approval.Name, approval.Spec.Approver.Username)
 }
 
@@ -162,7 +160,7 @@ func describe(name, gate string) string {
 func newApproval(ctx context.Context, c client.Client, r *v1alpha1.Rollout, action v1alpha1.ApprovalAction, gate, reason string) (*v1alpha1.Approval, error) {
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := c.Create(ctx, review); err != nil {
-		return nil, fmt.Errorf("cannot ask the API server who you are: %w", err)
+		return nil, fmt.Errorf("cannot ask the API server who you are, which an Approval has to say: %w", err)
 	}
 	return &v1alpha1.Approval{
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, GenerateName: r.Name + "-"},
@@ -196,12 +194,12 @@ func applicable(r *v1alpha1.Rollout, action v1alpha1.ApprovalAction, gate string
 			return nil
 		}
 		if stage == v1alpha1.StageRollingBack {
-			return fmt.Errorf("release %d of rollout %s is still being rolled back: retry when it is done", r.Status.Release.Number, r.Name)
+			return fmt.Errorf("release %d of rollout %s is still being rolled back: retry when 'kubectl weir status %s --wait' is done", r.Status.Release.Number, r.Name, r.Name)
 		}
-		return fmt.Errorf("rollout %s has no release that was rolled back", r.Name)
+		return fmt.Errorf("the newest release of rollout %s was not rolled back, so there is nothing to retry: a new template starts a release", r.Name)
 	case v1alpha1.ActionApprove, v1alpha1.ActionReject:
-		if !hasGate(r, gate) {
-			return fmt.Errorf("rollout %s has no approval gate named %q: its gates are in spec.steps[].gates.approvals", r.Name, gate)
+		if !slices.Contains(approvalGates(r), gate) {
+			return fmt.Errorf("rollout %s has no approval gate named %q: %s", r.Name, gate, gatesText(r))
 		}
 	case v1alpha1.ActionPromote, v1alpha1.ActionAbort:
 	}
@@ -211,18 +209,28 @@ func applicable(r *v1alpha1.Rollout, action v1alpha1.ApprovalAction, gate string
 	if stage == v1alpha1.StageAdopting {
 		return fmt.Errorf("release %d of rollout %s has been promoted: to take it back, put the old template into the workload", r.Status.Release.Number, r.Name)
 	}
-	return fmt.Errorf("rollout %s has no release under way", r.Name)
+	return fmt.Errorf("rollout %s has no release under way, so there is nothing to %s: 'kubectl weir get %s' shows where it stands",
+		r.Name, strings.ToLower(string(action)), r.Name)
 }
 
-func hasGate(r *v1alpha1.Rollout, name string) bool {
+// approvalGates are the names of the gates that people answer, in their order.
+func approvalGates(r *v1alpha1.Rollout) []string {
+	var names []string
 	for i := range r.Spec.Steps {
 		if gates := r.Spec.Steps[i].Gates; gates != nil {
 			for j := range gates.Approvals {
-				if gates.Approvals[j].Name == name {
-					return true
-				}
+				names = append(names, gates.Approvals[j].Name)
 			}
 		}
 	}
-	return false
+	return names
+}
+
+// gatesText names the gates that there are.
+func gatesText(r *v1alpha1.Rollout) string {
+	names := approvalGates(r)
+	if len(names) == 0 {
+		return "none of its steps asks for approvals"
+	}
+	return "its gates are " + strings.Join(names, ", ")
 }

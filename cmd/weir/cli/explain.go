@@ -158,7 +158,8 @@ func (e *explanation) text() string {
 	}
 	fmt.Fprintf(&b, ".\n%s\n", e.Message)
 	if x := e.Exposure; x.Desired != "" {
-		fmt.Fprintf(&b, "\nExposure: allowed %s, configured %s, accepted %s, measured %s", x.Desired, orNone(x.Configured), orNone(x.Accepted), orNone(x.Measured))
+		fmt.Fprintf(&b, "\nThe canary's share of the traffic: allowed %s, configured %s, accepted by the data plane %s, measured %s",
+			x.Desired, orNone(x.Configured), orNone(x.Accepted), orNone(x.Measured))
 		if x.MeasuredRequests > 0 {
 			fmt.Fprintf(&b, " of %d requests", x.MeasuredRequests)
 		}

@@ -19,7 +19,7 @@ func rolloutIn(reason, message string, change func(*v1alpha1.Rollout)) *v1alpha1
 	switch reason {
 	case v1alpha1.ReasonStable:
 		ready = metav1.ConditionTrue
-	case v1alpha1.ReasonRolledBack, v1alpha1.ReasonInvalidSpec:
+	case v1alpha1.ReasonRolledBack, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonWorkloadNotFound:
 		ready, stalled = metav1.ConditionFalse, metav1.ConditionTrue
 	}
 	r := &v1alpha1.Rollout{
@@ -65,7 +65,7 @@ func TestExplain(t *testing.T) {
 			reason:  "a stable Rollout waits for a template, and shows no exposure",
 			rollout: rolloutIn(v1alpha1.ReasonStable, "Revision w1 serves.", nil),
 			want:    []string{"shop/web is Stable.", "A new template of Deployment web starts a release."},
-			not:     []string{"Exposure", "Gates"},
+			not:     []string{"share of the traffic", "Gates"},
 		},
 		"Approval": {
 			reason:  "a gate names the command that opens it, how to see whether one may, and the time left",
@@ -83,7 +83,7 @@ func TestExplain(t *testing.T) {
 				r.Status.Analysis.Metrics = []v1alpha1.MetricStatus{{Name: "errors", Verdict: v1alpha1.VerdictFail, Canary: "8/160", Message: "5% of requests failed"}}
 			}),
 			want: []string{"errors: Fail, 5% of requests failed (canary 8/160, stable not read)", "abort web --revert", "retry web"},
-			not:  []string{"Exposure"},
+			not:  []string{"share of the traffic"},
 		},
 		"Invalid": {
 			reason:  "an invalid spec says that nothing is touched",
@@ -147,12 +147,12 @@ func TestApplicable(t *testing.T) {
 		want   string
 	}{
 		"Approve":          {"a gate that is there can be approved", withGate, v1alpha1.ActionApprove, "sre-leads", ""},
-		"ApproveUnknown":   {"a gate that is not there is named", withGate, v1alpha1.ActionApprove, "sre", `no approval gate named "sre"`},
+		"ApproveUnknown":   {"a gate that is not there is named", withGate, v1alpha1.ActionApprove, "sre", `no approval gate named "sre": its gates are sre-leads`},
 		"AbortIdle":        {"there is nothing to abort", stage(v1alpha1.StageIdle), v1alpha1.ActionAbort, "", "no release under way"},
 		"AbortAdopting":    {"after the handover only a new template takes it back", stage(v1alpha1.StageAdopting), v1alpha1.ActionAbort, "", "put the old template"},
 		"Retry":            {"what was rolled back can be tried again", stage(v1alpha1.StageAborted), v1alpha1.ActionRetry, "", ""},
 		"RetryRollingBack": {"but not while it is being rolled back", stage(v1alpha1.StageRollingBack), v1alpha1.ActionRetry, "", "still being rolled back"},
-		"RetryStable":      {"and not when nothing was", stage(v1alpha1.StageIdle), v1alpha1.ActionRetry, "", "no release that was rolled back"},
+		"RetryStable":      {"and not when nothing was", stage(v1alpha1.StageIdle), v1alpha1.ActionRetry, "", "nothing to retry"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

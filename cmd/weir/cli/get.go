@@ -28,7 +28,7 @@ func (s *session) getCommand() *cobra.Command {
 		},
 	}
 	c.Flags().VarP(&out, "output", "o", "json, yaml or wide")
-	c.Flags().BoolVarP(&all, "all-namespaces", "A", false, "of all namespaces")
+	c.Flags().BoolVarP(&all, "all-namespaces", "A", false, "list those of all namespaces")
 	return c
 }
 
@@ -42,7 +42,7 @@ func (s *session) get(ctx context.Context, names []string, all bool, out format)
 	}
 	var list v1alpha1.RolloutList
 	if err := c.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-		return fmt.Errorf("cannot list rollouts: %w", err)
+		return cannot("list rollouts", err)
 	}
 	if len(names) > 0 {
 		list.Items = slices.DeleteFunc(list.Items, func(r v1alpha1.Rollout) bool { return !slices.Contains(names, r.Name) })
@@ -55,8 +55,11 @@ func (s *session) get(ctx context.Context, names []string, all bool, out format)
 		return err
 	}
 	if len(list.Items) == 0 {
-		_, err := fmt.Fprintln(s.out, "No rollouts found.")
-		return err
+		where := "in any namespace"
+		if namespace != "" {
+			where = fmt.Sprintf("in namespace %q: add -A for all namespaces", namespace)
+		}
+		return s.say("No rollouts %s.\n", where)
 	}
 	header, rows := rolloutTable(list.Items, all, out == formatWide, time.Now())
 	return table(s.out, header, rows)
@@ -78,7 +81,7 @@ func allFound(names []string, items []v1alpha1.Rollout, namespace string) error 
 	if namespace == "" {
 		where = "in any namespace"
 	}
-	return fmt.Errorf("no rollout %s %s: see 'weir get -A'", strings.Join(missing, ", "), where)
+	return fmt.Errorf("no rollout %s %s: 'kubectl weir get -A' lists all", strings.Join(missing, ", "), where)
 }
 
 // rolloutTable has the columns of `kubectl get rollouts`.
@@ -112,7 +115,7 @@ func rolloutTable(items []v1alpha1.Rollout, namespaces, wide bool, now time.Time
 func readiness(r *v1alpha1.Rollout) (reason, message string) {
 	ready := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil {
-		return "Unknown", "The controller has not seen this Rollout yet. Is it running?"
+		return "Unknown", "The controller has not looked at this Rollout yet: see whether it runs, and works in this namespace."
 	}
 	return ready.Reason, ready.Message
 }

@@ -42,10 +42,11 @@ func (s *session) watchCommand() *cobra.Command {
 // draws over itself; elsewhere it prints a view only when it has changed.
 func (s *session) follow(ctx context.Context, c client.Client, key client.ObjectKey, untilEnd bool) error {
 	screen := newScreen(s.out)
+	var patience patience
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
-		view, end, err := liveView(ctx, c, key)
+		view, now, err := liveView(ctx, c, key)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -55,7 +56,7 @@ func (s *session) follow(ctx context.Context, c client.Client, key client.Object
 		if err := screen.draw(view); err != nil {
 			return err
 		}
-		if end && untilEnd {
+		if untilEnd && err == nil && patience.over(now, time.Now()) {
 			return nil
 		}
 		select {
@@ -67,21 +68,20 @@ func (s *session) follow(ctx context.Context, c client.Client, key client.Object
 }
 
 // liveView reads the Rollout and its ReplicaSets, and draws them.
-func liveView(ctx context.Context, c client.Client, key client.ObjectKey) (view string, end bool, err error) {
-	var r v1alpha1.Rollout
-	if err := c.Get(ctx, key, &r); err != nil {
-		return "", false, fmt.Errorf("cannot read rollout %s: %w", key, err)
+func liveView(ctx context.Context, c client.Client, key client.ObjectKey) (view string, now standing, err error) {
+	if now, err = look(ctx, c, key); err != nil {
+		return "", now, err
 	}
 	pods := map[string]appsv1.ReplicaSetStatus{}
 	var sets appsv1.ReplicaSetList
 	if err := c.List(ctx, &sets, client.InNamespace(key.Namespace), client.HasLabels{appsv1.DefaultDeploymentUniqueLabelKey}); err != nil {
-		return "", false, fmt.Errorf("cannot list replica sets: %w", err)
+		return "", now, fmt.Errorf("cannot list replica sets: %w", err)
 	}
 	for i := range sets.Items {
 		revision := sets.Items[i].Labels[appsv1.DefaultDeploymentUniqueLabelKey]
 		pods[revision] = sets.Items[i].Status
 	}
-	return drawView(&r, pods, time.Now()), outcomeOf(&r) != outcomeWaiting, nil
+	return drawView(now.rollout, pods, time.Now()), now, nil
 }
 
 // drawView is the text of the live view.
