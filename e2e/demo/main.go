@@ -53,7 +53,11 @@ func run(ctx context.Context, out string, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
-	summary, err := show(ctx, world)
+	shop, err := world.NewShop(ctx, namespace, stage.ShopOptions{Replicas: 5})
+	if err != nil {
+		return err
+	}
+	summary, err := show(ctx, world, shop)
 	if err != nil {
 		return fmt.Errorf("%w\nthe controller's log:\n%s", err, world.ControllerLog(ctx))
 	}
@@ -64,22 +68,18 @@ func run(ctx context.Context, out string, keep bool) (err error) {
 		}
 	}
 	if keep {
-		stay(ctx, sandbox)
+		err = stay(ctx, shop)
 	}
 	if !summary.kept() {
-		return errors.New("not everything went as promised")
+		err = errors.Join(err, errors.New("not everything went as promised"))
 	}
-	return nil
+	return err
 }
 
 func say(text string, args ...any) { fmt.Printf(text+"\n", args...) }
 
-// show opens the shop, sends the load and releases two versions.
-func show(ctx context.Context, world *stage.World) (Summary, error) {
-	shop, err := world.NewShop(ctx, namespace, stage.ShopOptions{Replicas: 5})
-	if err != nil {
-		return Summary{}, err
-	}
+// show sends the load to the shop and releases two versions.
+func show(ctx context.Context, world *stage.World, shop *stage.Shop) (Summary, error) {
 	analysis, err := shop.ErrorsTemplate(ctx)
 	if err != nil {
 		return Summary{}, err
@@ -102,7 +102,7 @@ func show(ctx context.Context, world *stage.World) (Summary, error) {
 		return Summary{}, err
 	}
 	say("\nv2 fails 5 percent of its requests; nobody watches but Weir:")
-	bad, err := release(ctx, shop, "v2", map[string]string{"ERROR_RATE": "0.05"}, stage.RolledBack(1))
+	bad, err := release(ctx, shop, 1, "v2", map[string]string{"ERROR_RATE": "0.05"}, stage.RolledBack(1))
 	if err != nil {
 		return Summary{}, err
 	}
@@ -111,7 +111,7 @@ func show(ctx context.Context, world *stage.World) (Summary, error) {
 		return Summary{}, err
 	}
 	say("\nv3 is good:")
-	good, err := release(ctx, shop, "v3", nil, stage.Promoted(2))
+	good, err := release(ctx, shop, 2, "v3", nil, stage.Promoted(2))
 	if err != nil {
 		return Summary{}, err
 	}
@@ -126,14 +126,15 @@ func show(ctx context.Context, world *stage.World) (Summary, error) {
 	return summarize(gatewayLog, besideLog, bad, good, evidence, scrapeInterval), nil
 }
 
-// release writes a new version into the Deployment and follows it to its end.
-func release(ctx context.Context, shop *stage.Shop, version string, env map[string]string, end stage.Condition) (*recording, error) {
+// release writes a new version into the Deployment and follows its release, the
+// nth, to its end.
+func release(ctx context.Context, shop *stage.Shop, n int64, version string, env map[string]string, end stage.Condition) (*recording, error) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	if err := shop.Release(ctx, version, env); err != nil {
 		return nil, err
 	}
-	rec, err := record(ctx, shop, version, os.Stdout, end)
+	rec, err := record(ctx, shop, n, version, os.Stdout, end)
 	if err != nil {
 		return nil, err
 	}
@@ -141,22 +142,6 @@ func release(ctx context.Context, shop *stage.Shop, version string, env map[stri
 	if err != nil {
 		return nil, err
 	}
-	say("  %s", stage.Describe(r))
+	say("%s", folded(stage.Message(r), "  "))
 	return rec, nil
-}
-
-// stay says how to use what is up, and waits to be interrupted.
-func stay(ctx context.Context, sandbox *harness.Sandbox) {
-	kubeconfig := sandbox.Kubeconfig(harness.Admin)
-	fmt.Printf(`
-It stays up until Ctrl-C. In another terminal:
-
-  export KUBECONFIG=%s PATH=$PATH:$HOME/.cache/weir/bin
-  kubectl-weir get -n %s
-  kubectl-weir watch %s -n %s
-  sandbox --name %s kubectl -n %s set env deployment/%s VERSION=v4 ERROR_RATE=0.2
-  Prometheus: %s
-
-`, kubeconfig, namespace, stage.Name, namespace, sandbox.Name, namespace, stage.Name, sandbox.PrometheusURL)
-	<-ctx.Done()
 }

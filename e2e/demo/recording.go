@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +34,8 @@ type interval struct {
 
 // recording is one release as it was seen from outside.
 type recording struct {
+	// number of the release.
+	number            int64
 	version, revision string
 	// started is the time at which the release began, by its own status.
 	started time.Time
@@ -57,9 +60,13 @@ type recorder struct {
 	last   string
 }
 
-// record follows one release until done holds for the Rollout.
-func record(ctx context.Context, shop *stage.Shop, version string, out io.Writer, done stage.Condition) (*recording, error) {
-	r := &recorder{shop: shop, out: out, rec: &recording{version: version, began: time.Now(), seen: map[string]corev1.Pod{}}}
+// row of the table that a recorder prints, after the time.
+const row = "%-18s  %-4s  %-6s  %-8s  %-12s  %s"
+
+// record follows release n until done holds for the Rollout.
+func record(ctx context.Context, shop *stage.Shop, n int64, version string, out io.Writer, done stage.Condition) (*recording, error) {
+	r := &recorder{shop: shop, out: out, rec: &recording{number: n, version: version, began: time.Now(), seen: map[string]corev1.Pod{}}}
+	r.print("", "state", "step", "weight", "measured", "verdict", "waiting for")
 	routes, rollouts, err := r.watch(ctx)
 	if err != nil {
 		return nil, err
@@ -151,19 +158,27 @@ func (r *recorder) routeIs(weight int32, now time.Time) {
 // rolloutIs notes where the release stands, and prints it when it is news.
 func (r *recorder) rolloutIs(ctx context.Context, rollout *v1alpha1.Rollout, now time.Time) error {
 	release := &rollout.Status.Release
+	if release.Number < r.rec.number {
+		return nil // the end of the release before
+	}
 	if release.VerifiedAt != nil && r.weight > 0 && !r.open() {
 		r.rec.intervals = append(r.rec.intervals, interval{weight: r.weight, start: now})
 	}
 	if err := r.seePods(ctx, rollout, now); err != nil {
 		return err
 	}
-	line := fmt.Sprintf("%-19s step %-4s weight %-5s measured %-6s verdict %-12s %s", stage.State(rollout), release.Position,
-		rollout.Status.Exposure.Configured, rollout.Status.Exposure.Measured, rollout.Status.Analysis.Verdict, rollout.Status.WaitingFor)
-	if line != r.last {
-		r.last = line
-		fmt.Fprintf(r.out, "  %5.1fs  %s\n", now.Sub(r.rec.began).Seconds(), line)
-	}
+	exposure := &rollout.Status.Exposure
+	r.print(fmt.Sprintf("%.1f s", now.Sub(r.rec.began).Seconds()), stage.State(rollout), release.Position,
+		exposure.Configured, exposure.Measured, string(rollout.Status.Analysis.Verdict), rollout.Status.WaitingFor)
 	return nil
+}
+
+// print prints a row of the table, when it is news.
+func (r *recorder) print(at string, columns ...any) {
+	if line := strings.TrimRight(fmt.Sprintf(row, columns...), " "); line != r.last {
+		r.last = line
+		fmt.Fprintf(r.out, "  %7s  %s\n", at, line)
+	}
 }
 
 // seePods notes the canary's pods while the release is under way, and those

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/weir-dev/weir/e2e/sandbox/load"
@@ -127,7 +128,7 @@ func (s *Summary) print(w io.Writer) {
 	for _, v := range s.Versions {
 		fmt.Fprintf(w, "  %-3s served %6d, failed %d\n", v.Version, v.Requests, v.Failed)
 	}
-	fmt.Fprintf(w, "\nThe bad version lost its traffic %.1f s after its first bad response, %.1f scrapes after the counters sufficed to tell.\n",
+	fmt.Fprintf(w, "\nThe bad version lost its traffic %.1f s after its first bad response,\n%.1f scrapes after the counters sufficed to tell.\n",
 		s.BadSecondsToZero, s.BadScrapesToZero)
 	fmt.Fprintf(w, "\nShare of users at each step:\n")
 	for _, step := range s.Steps {
@@ -142,6 +143,28 @@ func (s *Summary) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %s  %s\n", mark, c.Promise)
 	}
+}
+
+// width of the demo's text.
+const width = 110
+
+// folded is text in lines of at most the width, each with an indent.
+func folded(text, indent string) string {
+	var b strings.Builder
+	used := width
+	for _, word := range strings.Fields(text) {
+		if used+1+len(word) > width {
+			if b.Len() > 0 {
+				b.WriteByte('\n')
+			}
+			b.WriteString(indent + word)
+			used = len(indent) + len(word)
+			continue
+		}
+		b.WriteString(" " + word)
+		used += 1 + len(word)
+	}
+	return b.String()
 }
 
 // write writes the summary for machines.

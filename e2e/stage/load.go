@@ -17,6 +17,9 @@ import (
 // coveredTimeout bounds the wait for a load's log to reach the present.
 const coveredTimeout = 10 * time.Second
 
+// trafficDuration is the longest that a load may run.
+const trafficDuration = "24h"
+
 // Load is one that runs, with its log.
 type Load struct {
 	shop *Shop
@@ -42,6 +45,21 @@ func (s *Shop) LoadBesideRoute(ctx context.Context, rate int) (*Load, error) {
 	}
 	return s.startLoad(ctx, "service", rate, append(flags, "--target", "http://"+Name+"."+s.Namespace+"/",
 		"--endpoints", s.Namespace+"/"+Name, "--kubeconfig", filepath.Join(s.Dir, "kubeconfigs", "admin.yaml"))...)
+}
+
+// Traffic sends requests to the shop's host at the gateway until the sandbox goes
+// down, for a day at most, and keeps no log of them.
+func (s *Shop) Traffic(ctx context.Context, rate int) error {
+	binary, err := harness.Binary("sandbox")
+	if err != nil {
+		return err
+	}
+	_, err = s.Run(ctx, "start", "traffic-"+s.Namespace, "--", binary, "load", "--rate", strconv.Itoa(rate),
+		"--duration", trafficDuration, "--target", gatewayURL+"/", "--host", s.Host(), "--bind", "10.244.250.1")
+	if err != nil {
+		return fmt.Errorf("cannot start traffic to %s: %w", s.Host(), err)
+	}
+	return nil
 }
 
 func (s *Shop) startLoad(ctx context.Context, via string, rate int, flags ...string) (*Load, error) {

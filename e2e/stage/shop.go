@@ -280,6 +280,14 @@ func State(r *v1alpha1.Rollout) string {
 	return ""
 }
 
+// Message is what Ready says of its reason.
+func Message(r *v1alpha1.Rollout) string {
+	if ready := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		return ready.Message
+	}
+	return ""
+}
+
 // InState is met when the reason of Ready is this one.
 func InState(reason string) Condition {
 	return func(r *v1alpha1.Rollout) bool { return State(r) == reason }
