@@ -55,9 +55,13 @@ func underWay(stage v1alpha1.Stage) bool {
 	return stage != "" && stage != v1alpha1.StageIdle && stage != v1alpha1.StageAborted
 }
 
-// evidence is the analysis in lines.
+// evidence is the analysis of the release under way, or of the one that failed, in
+// lines.
 func evidence(r *v1alpha1.Rollout) []string {
 	var lines []string
+	if r.Status.Release.Stage == v1alpha1.StageIdle {
+		return nil
+	}
 	// The message of all is most often that of one metric, which is printed below.
 	if m := r.Status.Analysis.Message; m != "" && !slices.ContainsFunc(r.Status.Analysis.Metrics, func(metric v1alpha1.MetricStatus) bool {
 		return m == metric.Name+": "+metric.Message
@@ -70,7 +74,11 @@ func evidence(r *v1alpha1.Rollout) []string {
 			line += ", " + metric.Message
 		}
 		if metric.Canary != "" {
-			line += fmt.Sprintf(" (canary %s, stable %s)", metric.Canary, orNone(metric.Stable))
+			line += " (canary " + metric.Canary
+			if metric.Stable != "" {
+				line += ", stable " + metric.Stable
+			}
+			line += ")"
 		}
 		lines = append(lines, line)
 	}
@@ -79,7 +87,7 @@ func evidence(r *v1alpha1.Rollout) []string {
 
 func orNone(s string) string {
 	if s == "" {
-		return "not read"
+		return "nothing yet"
 	}
 	return s
 }

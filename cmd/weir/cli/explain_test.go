@@ -62,10 +62,13 @@ func TestExplain(t *testing.T) {
 		not     []string
 	}{
 		"Stable": {
-			reason:  "a stable Rollout waits for a template, and shows no exposure",
-			rollout: rolloutIn(v1alpha1.ReasonStable, "Revision w1 serves.", nil),
-			want:    []string{"shop/web is Stable.", "A new template of Deployment web starts a release."},
-			not:     []string{"share of the traffic", "Gates"},
+			reason: "a stable Rollout waits for a template, and shows nothing of the release before",
+			rollout: rolloutIn(v1alpha1.ReasonStable, "Revision w1 serves.", func(r *v1alpha1.Rollout) {
+				r.Status.Release.Stage = v1alpha1.StageIdle
+				r.Status.Analysis.Metrics = []v1alpha1.MetricStatus{{Name: "errors", Verdict: v1alpha1.VerdictPass}}
+			}),
+			want: []string{"shop/web is Stable.", "A new template of Deployment web starts a release."},
+			not:  []string{"share of the traffic", "Gates", "errors"},
 		},
 		"Approval": {
 			reason:  "a gate names the command that opens it, how to see whether one may, and the time left",
@@ -82,7 +85,7 @@ func TestExplain(t *testing.T) {
 				r.Status.Release.Stage = v1alpha1.StageAborted
 				r.Status.Analysis.Metrics = []v1alpha1.MetricStatus{{Name: "errors", Verdict: v1alpha1.VerdictFail, Canary: "8/160", Message: "5% of requests failed"}}
 			}),
-			want: []string{"errors: Fail, 5% of requests failed (canary 8/160, stable not read)", "abort web --revert", "retry web"},
+			want: []string{"errors: Fail, 5% of requests failed (canary 8/160)", "abort web --revert", "retry web"},
 			not:  []string{"share of the traffic"},
 		},
 		"Invalid": {

@@ -95,7 +95,7 @@ func drawView(r *v1alpha1.Rollout, pods map[string]appsv1.ReplicaSetStatus, now 
 	fmt.Fprintf(&b, "\n%s\n\n", message)
 	revisionLine(&b, "stable", r.Status.Stable.Revision, pods, "")
 	if underWay(r.Status.Release.Stage) {
-		exposure := fmt.Sprintf("weight %s, measured %s", orNone(r.Status.Exposure.Configured), orNone(r.Status.Exposure.Measured))
+		exposure := fmt.Sprintf(", weight %s, measured %s", orNone(r.Status.Exposure.Configured), orNone(r.Status.Exposure.Measured))
 		revisionLine(&b, "canary", r.Status.Canary.Revision, pods, exposure)
 		fmt.Fprintf(&b, "%s\n", bar(r.Status.Record.DesiredWeight))
 		for i := range r.Status.Release.Gates {
@@ -118,7 +118,7 @@ func revisionLine(b *strings.Builder, role, revision string, pods map[string]app
 		return
 	}
 	status := pods[revision]
-	fmt.Fprintf(b, "%-7s %-12s %d of %d pods available  %s\n", role, revision, status.AvailableReplicas, status.Replicas, more)
+	fmt.Fprintf(b, "%-7s %-12s %d of %d pods available%s\n", role, revision, status.AvailableReplicas, status.Replicas, more)
 }
 
 // barWidth is the length of the weight's bar, in characters.
