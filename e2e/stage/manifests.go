@@ -12,16 +12,20 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Manifests are what is in Git of a shop with a route: its Deployment at a
-// version, its Service and its route, as YAML.
-func (s *Shop) Manifests(version string) (string, error) {
+// Manifests are what is in Git of a shop: its Deployment at a version, its
+// Service, and its route if that is in Git, too, as YAML.
+func (s *Shop) Manifests(version string, withRoute bool) (string, error) {
 	deployment := s.deployment(ShopOptions{Replicas: defaultReplicas, Deployment: func(d *appsv1.Deployment) {
 		container := &d.Spec.Template.Spec.Containers[0]
 		container.Image = "weir.dev/shop:" + version
 		container.Env = []corev1.EnvVar{{Name: "VERSION", Value: version}}
 	}})
+	objects := []client.Object{s.service(), deployment}
+	if withRoute {
+		objects = append(objects, s.route())
+	}
 	var b bytes.Buffer
-	for _, o := range []client.Object{s.service(), deployment, s.route()} {
+	for _, o := range objects {
 		text, err := manifest(o)
 		if err != nil {
 			return "", err

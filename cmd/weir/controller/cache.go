@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/workload"
@@ -80,7 +81,10 @@ func requirement(label string, operator selection.Operator) labels.Selector {
 // slim takes off what no decision rests on.
 func slim(obj any) (any, error) {
 	if o, ok := obj.(client.Object); ok {
-		o.SetManagedFields(nil)
+		if o.GetObjectKind().GroupVersionKind().Group != gatewayv1.GroupName {
+			// Of a route they tell who has rewritten its weights.
+			o.SetManagedFields(nil)
+		}
 		if annotations := o.GetAnnotations(); annotations[lastApplied] != "" {
 			delete(annotations, lastApplied)
 			o.SetAnnotations(annotations)

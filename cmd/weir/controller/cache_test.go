@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // replicaSet of a Deployment, with the given sizes.
@@ -74,6 +75,12 @@ func TestSlim(t *testing.T) {
 	want := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web", Annotations: map[string]string{"a": "b"}}}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("what no decision rests on goes: -want, +got:\n%s", diff)
+	}
+	route := &unstructured.Unstructured{}
+	route.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	route.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "argocd"}})
+	if out, err := slim(route); err != nil || len(out.(*unstructured.Unstructured).GetManagedFields()) != 1 {
+		t.Errorf("of a route it stays who wrote it: got %v, %v", out, err)
 	}
 	if out, err := slim("tombstone"); err != nil || out != "tombstone" {
 		t.Errorf("what is no object is left alone: got %v, %v", out, err)

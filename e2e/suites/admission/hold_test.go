@@ -165,9 +165,9 @@ func TestNewTemplateIsHeld(t *testing.T) {
 			}},
 		"Update": {"a program of another kind", nil,
 			func(t *testing.T, c cluster) {
-				d := c.deployment(t)
-				d.Spec.Template.Spec.Containers[0].Image = "example/web:v2"
-				must(t, c.client(t, harness.GitOps).Update(t.Context(), d))
+				c.edit(t, harness.GitOps, func(d *appsv1.Deployment) {
+					d.Spec.Template.Spec.Containers[0].Image = "example/web:v2"
+				})
 			}},
 		"Restart": {"a restart changes the template, too", nil,
 			func(t *testing.T, c cluster) {
@@ -279,12 +279,10 @@ func TestRepeatedUnpauseWritesNothing(t *testing.T) {
 func TestWeirUnpausesAndReverts(t *testing.T) {
 	c := newDeployment(t)
 	c.hold(t)
-	weir := c.client(t, harness.Weir)
-
-	d := c.deployment(t)
-	d.Spec.Paused = false
-	d.Spec.Template.Spec.Containers[0].Image = "example/web:v1"
-	must(t, weir.Update(t.Context(), d))
+	c.edit(t, harness.Weir, func(d *appsv1.Deployment) {
+		d.Spec.Paused = false
+		d.Spec.Template.Spec.Containers[0].Image = "example/web:v1"
+	})
 	if got := c.deployment(t); got.Spec.Paused || image(got) != "example/web:v1" {
 		t.Errorf("paused is %v at %s, want Weir's write to stand: stable's template, un-paused, in one write", got.Spec.Paused, image(got))
 	}
@@ -454,9 +452,7 @@ func TestRefusedResumeIsNoted(t *testing.T) {
 		t.Errorf("after the write of somebody else resume-refused is %q, want carol; its writer was told %q", got, stderr)
 	}
 
-	d := c.deployment(t)
-	d.Spec.Paused = false
-	must(t, c.client(t, harness.Weir).Update(t.Context(), d))
+	c.edit(t, harness.Weir, func(d *appsv1.Deployment) { d.Spec.Paused = false })
 	if got, left := c.deployment(t).Annotations[v1alpha1.ResumeRefusedAnnotation]; left {
 		t.Errorf("after Weir's un-pause resume-refused is still %q", got)
 	}

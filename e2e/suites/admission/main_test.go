@@ -148,6 +148,13 @@ func (c cluster) deployment(t *testing.T) *appsv1.Deployment {
 	return d
 }
 
+// edit changes the Deployment web as a user, against its controller.
+func (c cluster) edit(t *testing.T, u harness.User, change func(*appsv1.Deployment)) {
+	t.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "web"}}
+	must(t, harness.Edit(t.Context(), c.client(t, u), d, change))
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

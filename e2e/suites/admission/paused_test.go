@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,9 +42,7 @@ func newPaused(t *testing.T, s *harness.Sandbox) cluster {
 	t.Helper()
 	c := newNamespaceOf(t, s)
 	c.deploy(t)
-	d := c.deployment(t)
-	d.Spec.Paused = true
-	must(t, c.client(t, harness.Weir).Update(t.Context(), d))
+	c.edit(t, harness.Weir, func(d *appsv1.Deployment) { d.Spec.Paused = true })
 	return c
 }
 
@@ -82,9 +81,7 @@ func testUnpauseIsRefused(t *testing.T, s *harness.Sandbox) {
 
 func testLabelOffEndsThePause(t *testing.T, s *harness.Sandbox) {
 	c := newPaused(t, s)
-	d := c.deployment(t)
-	d.Spec.Paused = false
-	must(t, c.client(t, harness.Weir).Update(t.Context(), d))
+	c.edit(t, harness.Weir, func(d *appsv1.Deployment) { d.Spec.Paused = false })
 	if c.deployment(t).Spec.Paused {
 		t.Error("Weir cannot un-pause the Deployment")
 	}

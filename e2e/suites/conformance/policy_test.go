@@ -118,11 +118,7 @@ func TestSplitPolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			route, _, _ := shop(t, newNamespace(t, sandbox))
 			c := user(t, sandbox)
-			if err := c.Get(t.Context(), client.ObjectKeyFromObject(route), route); err != nil {
-				t.Fatal(err)
-			}
-			tc.edit(route)
-			if err := c.Update(t.Context(), route); err != nil {
+			if err := harness.Edit(t.Context(), c, route, tc.edit); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tc.want, backends(route, 0)); diff != "" {

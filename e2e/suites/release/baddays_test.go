@@ -175,14 +175,15 @@ func TestDeletion(t *testing.T) {
 }
 
 // TestGitOpsWriters: a robot that applies what is in Git each second, in any
-// style, neither moves a weight nor loses its fields.
+// style, neither moves a weight nor loses its fields. Where no policy keeps the
+// weights in its writes they are to be left out of Git.
 func TestGitOpsWriters(t *testing.T) {
 	t.Parallel()
 	for _, style := range []string{"apply", "server-side", "replace"} {
 		t.Run(style, func(t *testing.T) {
 			t.Parallel()
 			s := open(t, "gitops-"+style, stage.ShopOptions{}, v1alpha1.RolloutSpec{Steps: timed()})
-			manifests := s.manifests("v2")
+			manifests := s.manifests("v2", !withoutMutatingPolicies)
 			if style == "replace" && withoutMutatingPolicies {
 				// Nothing can put the pause back into the write, so it is refused.
 				err := s.apply(t.Context(), style, manifests)
@@ -191,23 +192,9 @@ func TestGitOpsWriters(t *testing.T) {
 				}
 				return
 			}
-			ctx, stop := context.WithCancel(t.Context())
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for ctx.Err() == nil {
-					if err := s.apply(ctx, style, manifests); err != nil && ctx.Err() == nil {
-						t.Errorf("the robot cannot %s: %v", style, err)
-					}
-					select {
-					case <-ctx.Done():
-					case <-time.After(time.Second):
-					}
-				}
-			}()
+			stop := s.applyEachSecond(style, manifests)
 			r := s.await("the promotion", stage.Promoted(1))
 			stop()
-			<-done
 			s.atRest()
 			s.noneFailed()
 			if r.Status.Release.Number != 1 {
@@ -215,14 +202,53 @@ func TestGitOpsWriters(t *testing.T) {
 			}
 		})
 	}
+	if withoutMutatingPolicies {
+		t.Run("weights", testTugOfWar)
+	}
 }
 
-// manifests are what is in Git: the Deployment at a version, Service and route.
-func (s *scene) manifests(version string) string {
+// testTugOfWar: a robot that writes the weights of Git back again and again ends
+// the release, and is named.
+func testTugOfWar(t *testing.T) {
+	t.Parallel()
+	s := open(t, "gitops-weights", stage.ShopOptions{}, v1alpha1.RolloutSpec{Steps: waiting(50)})
+	stop := s.applyEachSecond("server-side", s.manifests("v2", true))
+	r := s.await("the rollback", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Stage == v1alpha1.StageAborted })
+	stop()
+	if _, message := readiness(r); !strings.Contains(message, "backendRefs") || !strings.Contains(message, "gitops") {
+		t.Errorf("the rollback names neither the field nor its writer: %s", message)
+	}
+	s.noneFailed()
+}
+
+// manifests are what is in Git.
+func (s *scene) manifests(version string, withRoute bool) string {
 	s.t.Helper()
-	text, err := s.Manifests(version)
+	text, err := s.Manifests(version, withRoute)
 	must(s.t, err)
 	return text
+}
+
+// applyEachSecond is a robot. It ends with the function that it gives.
+func (s *scene) applyEachSecond(style, manifests string) (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if err := s.apply(ctx, style, manifests); err != nil && ctx.Err() == nil {
+				s.t.Errorf("the robot cannot %s: %v", style, err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func (s *scene) apply(ctx context.Context, style, manifests string) error {

@@ -74,12 +74,12 @@ func TestTrouble(t *testing.T) {
 			if tc.prepare != nil {
 				tc.prepare(t, w)
 			}
-			d := w.deployment(t)
-			d.Spec.Template.Spec.Containers[0].Image = "weir.dev/shop:v2"
-			if tc.edit != nil {
-				tc.edit(&d.Spec.Template.Spec)
-			}
-			must(t, w.admin.Update(t.Context(), d))
+			must(t, harness.Edit(t.Context(), w.admin, w.deployment(t), func(d *appsv1.Deployment) {
+				d.Spec.Template.Spec.Containers[0].Image = "weir.dev/shop:v2"
+				if tc.edit != nil {
+					tc.edit(&d.Spec.Template.Spec)
+				}
+			}))
 			revision := w.startCanary(t, 2)
 			harness.Eventually(t, patience, tc.reason, func(context.Context) error {
 				if set := w.canary(t, revision); !tc.want(set) {
