@@ -303,7 +303,9 @@ const (
 	EffectSealCanary EffectKind = "SealCanary"
 	// EffectDeleteCanary deletes the set Name, with preconditions on UID and
 	// resourceVersion. If: made by Weir and not adopted; with routes, every route
-	// is accepted as it is and sends it nothing.
+	// is accepted as it is and sends it nothing. To a set of another release than
+	// the one under way routes send nothing when no Service of the canary selects
+	// it.
 	EffectDeleteCanary EffectKind = "DeleteCanary"
 	// EffectDeleteTwin deletes the empty set Name of the workload's history, with
 	// preconditions on UID and resourceVersion. If: size and pods are 0.

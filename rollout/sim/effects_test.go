@@ -300,7 +300,7 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 	case decide.EffectSealCanary:
 		return s.owner == decide.OwnerWeir
 	case decide.EffectDeleteCanary:
-		return s.owner == decide.OwnerWeir && w.allAccepted() && !w.anyWeight()
+		return s.owner == decide.OwnerWeir && (w.allAccepted() && !w.anyWeight() || s.hash.String() != w.status().Canary.Revision && w.services.live().canary.pin != s.hash)
 	case decide.EffectDeleteTwin:
 		return s.owner == decide.OwnerTarget && s.size == 0 && s.pods == 0
 	case decide.EffectShrinkSet:

@@ -158,7 +158,7 @@ func (c *Client) deleteCanary(ctx context.Context, pass Pass, effect decide.Effe
 	if err != nil || canary.DeletionTimestamp != nil {
 		return err
 	}
-	if err := c.checkNoWeight(ctx, pass); err != nil {
+	if err := c.checkNoTraffic(ctx, pass, canary.Labels[HashLabel]); err != nil {
 		return err
 	}
 	return c.remove(ctx, pass, canary, metav1.DeletePropagationForeground)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -117,6 +118,11 @@ func TestDeleteAndSeal(t *testing.T) {
 	twinEffect := decide.Effect{Kind: decide.EffectDeleteTwin, Name: "web-6b5c4d8f9"}
 	empty := owned("6b5c4d8f9", "v2", 0)
 	notAccepted := providers.Observation{Split: true}
+	later := revisionOf(podTemplate("v3"))
+	release3 := rollout(func(r *v1alpha1.Rollout) { r.Status.Canary.Revision = later })
+	narrowTo := func(hash string) func(*corev1.Service) {
+		return func(s *corev1.Service) { s.Spec.Selector[HashLabel] = hash }
+	}
 	cases := map[string]effectCase{
 		"Delete": {
 			reason: "The canary goes when the routes send it nothing; in the foreground, so that its pods are seen to go.",
@@ -143,6 +149,15 @@ func TestDeleteAndSeal(t *testing.T) {
 		"DeleteServing": {
 			reason: "Pods that still get traffic stay.",
 			objs:   []client.Object{canarySet(2)}, routes: &split, effect: remove, err: ErrPrecondition,
+		},
+		"DeleteStray": {
+			reason: "The traffic of the release under way does not keep a set that was made too late.",
+			objs:   []client.Object{canarySet(2), twin(narrowTo(later))}, routes: &split, effect: remove, rollout: release3,
+			want: []string{"delete web-" + v2 + " Foreground"},
+		},
+		"DeleteStrayServing": {
+			reason: "The canary's Service has not changed hands yet.",
+			objs:   []client.Object{canarySet(2), twin()}, routes: &split, effect: remove, rollout: release3, err: ErrPrecondition,
 		},
 		"DeleteNotAccepted": {
 			reason: "A weight of 0 that the data plane has not taken is not in force.",

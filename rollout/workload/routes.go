@@ -2,7 +2,12 @@ package workload
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -60,6 +65,28 @@ func (c *Client) checkNoWeight(ctx context.Context, pass Pass) error {
 	}
 	if routes.Weight > 0 || !routes.Processed {
 		return unmet("the routes send %s to the canary, processed %t", v1alpha1.FormatWeight(routes.Weight), routes.Processed)
+	}
+	return nil
+}
+
+// checkNoTraffic makes sure that the routes send nothing to the pods of a hash.
+// What they send to the canary's Services is of no concern to a set of another
+// release, which a process that was stopped has made too late.
+func (c *Client) checkNoTraffic(ctx context.Context, pass Pass, hash string) error {
+	serves := c.checkNoWeight(ctx, pass)
+	if serves == nil || !errors.Is(serves, ErrPrecondition) || hash == pass.Rollout.Status.Canary.Revision {
+		return serves
+	}
+	for _, name := range pass.Services {
+		service := &corev1.Service{}
+		err := c.live.Get(ctx, key(pass.Rollout, CanaryServiceName(name)), service)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return fmt.Errorf("cannot read Service %q: %w", CanaryServiceName(name), err)
+		case service.Spec.Selector[HashLabel] == hash:
+			return serves
+		}
 	}
 	return nil
 }
