@@ -195,8 +195,8 @@ func (p *pass) survivor() *Set {
 	return p.twin
 }
 
-// shrinkSmallest finishes a handover that a third template has paused midway,
-// with two versions running. It takes pods of the smallest set, as many as the
+// shrinkSmallest finishes a handover or a roll that a third template has paused
+// midway, with two versions running. It takes pods of the smallest set, as many as the
 // workload's own strategy would; the controller of a paused workload gives them
 // to the largest.
 func (p *pass) shrinkSmallest() {
@@ -212,7 +212,7 @@ func (p *pass) shrinkSmallest() {
 	take := min(smallest.Size, spare+smallest.Size-min(smallest.Available, smallest.Size))
 	if take > 0 {
 		p.do(Effect{Kind: EffectShrinkSet, Name: smallest.Name, Revision: largest.Hash, Size: smallest.Size - take,
-			Why: "a handover is finished before the next release"})
+			Why: "a roll that was interrupted is finished first"})
 	}
 }
 

@@ -293,6 +293,9 @@ func (p *pass) stayAborted() {
 	case retry == nil && p.keepPods():
 		p.wait(WaitRevert, p.rolledBackText())
 	case !p.clear():
+	case p.active > 1:
+		p.shrinkSmallest()
+		p.wait(WaitWorkload, "the workload to run one version alone, after a roll to another was interrupted")
 	case p.replaced():
 		p.leaveAborted()
 	case retry != nil && p.mayStart():

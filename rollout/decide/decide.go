@@ -38,8 +38,35 @@ func ignore(in *Input) (Decision, bool) {
 	}, true
 }
 
+// maxStamp is beyond what any release comes to, and within what JSON can say.
+const maxStamp = 1 << 53
+
+// outrun makes the record newer than the stamps that are found. Within the life
+// of a Rollout no stamp is newer; but one that was force-deleted and made again,
+// or restored from a backup, finds what it has stamped before. Where somebody
+// else has recorded since the Rollout was read, the record fails.
+func (p *pass) outrun() {
+	if !p.in.Fresh {
+		return
+	}
+	newest := int64(0)
+	for i := range p.in.Sets {
+		newest = max(newest, p.in.Sets[i].Stamp)
+	}
+	for i := range p.in.Backends {
+		newest = max(newest, p.in.Backends[i].Stamp)
+	}
+	if r := p.in.Route; r != nil {
+		newest = max(newest, r.HighestStamp)
+	}
+	if newest > p.st.Record.Seq && newest < maxStamp {
+		p.edit().Record.Seq = newest + 1
+	}
+}
+
 // run is one pass: guard, planner, display.
 func (p *pass) run() {
+	p.outrun()
 	if found, wrong := p.plan.check(); wrong && len(p.in.Problems) == 0 {
 		p.in.Problems = []Problem{found}
 	}

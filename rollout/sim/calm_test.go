@@ -139,7 +139,7 @@ func (w *World) checkReason() {
 		ok = !t.paused && !w.complete()
 	case decide.WaitWorkload:
 		// Pods that do not come up keep the workload's own roll from its end.
-		ok = stageOf(st) == v1alpha1.StageIdle && w.short()
+		ok = (stageOf(st) == v1alpha1.StageIdle || stageOf(st) == v1alpha1.StageAborted) && w.short()
 	case decide.WaitObstacle:
 		ok = w.cfg.Quota > 0
 	case decide.WaitHandOver, decide.WaitPods:

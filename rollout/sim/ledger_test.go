@@ -158,7 +158,7 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 	l := &w.ledger
 	l.records++
 	l.writes++
-	if now.Record.Seq != old.Record.Seq+1 {
+	if now.Record.Seq <= old.Record.Seq || now.Record.Seq > max(old.Record.Seq, w.newestStamp(p))+1 {
 		w.violate("H8", "record %d follows record %d", now.Record.Seq, old.Record.Seq)
 	}
 	defer w.noteDeadline(old, now)
@@ -180,6 +180,19 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 		w.transition(p, old, now, from, to)
 	}
 	w.moved(p, old, now, from, to)
+}
+
+// newestStamp is the newest one that a process has read.
+func (w *World) newestStamp(p *process) int64 {
+	sv, rs, all := w.services.at(p.read[kindServices]), w.routes.at(p.read[kindRoutes]), w.sets.at(p.read[kindSets])
+	newest := max(sv.user.stamp, sv.canary.stamp)
+	for i := range rs.n {
+		newest = max(newest, rs.list[i].stamp)
+	}
+	for i := range all.n {
+		newest = max(newest, all.list[i].stamp)
+	}
+	return newest
 }
 
 // noteDeadline remembers when the deadline began to run.
