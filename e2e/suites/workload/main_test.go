@@ -82,7 +82,7 @@ type world struct {
 // newWorld makes a world with size replicas of version v1, which is stable.
 func newWorld(t *testing.T, s *harness.Sandbox, size int32) *world {
 	t.Helper()
-	w := &world{Sandbox: s, routes: &providers.Observation{Accepted: true}}
+	w := &world{Sandbox: s, routes: &providers.Observation{Accepted: true, Processed: true}}
 	w.admin, w.weir = w.watchClient(t, harness.Admin), w.watchClient(t, harness.Weir)
 	w.workload = w.newWorkload()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}

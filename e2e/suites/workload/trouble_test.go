@@ -103,9 +103,9 @@ func TestRevertTemplate(t *testing.T) {
 	revision := w.startRelease(t, 1)
 	w.refused(t, decide.Effect{Kind: decide.EffectRevertTemplate, Revision: stable}, "the Rollout is not being deleted")
 
-	must(t, w.weir.Get(t.Context(), client.ObjectKeyFromObject(w.rollout), w.rollout))
+	must(t, w.admin.Get(t.Context(), client.ObjectKeyFromObject(w.rollout), w.rollout))
 	w.rollout.Finalizers = []string{v1alpha1.Finalizer}
-	must(t, w.weir.Update(t.Context(), w.rollout))
+	must(t, w.admin.Update(t.Context(), w.rollout))
 	must(t, w.admin.Delete(t.Context(), w.rollout))
 	w.record(t, func(status *v1alpha1.RolloutStatus) { status.Release.Stage = v1alpha1.StageRollingBack })
 	w.apply(t, decide.Effect{Kind: decide.EffectDeleteCanary, Name: w.canary(t, revision).Name})
@@ -121,7 +121,7 @@ func TestRevertTemplate(t *testing.T) {
 		t.Errorf("of stable's pods %v only %v are left", pods, kept)
 	}
 	w.rollout.Finalizers = nil
-	must(t, w.weir.Update(t.Context(), w.rollout))
+	must(t, w.admin.Update(t.Context(), w.rollout))
 }
 
 // TestAdopter: a Deployment whose selector only excludes is found, and the
