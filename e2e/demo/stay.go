@@ -44,7 +44,7 @@ More to look at:
 // stay goes on with the load, says how to use what is up, and waits for an
 // interrupt, or for somebody to end the sandbox.
 func stay(ctx context.Context, shop *stage.Shop) error {
-	if err := shop.Traffic(ctx, gatewayRate); err != nil {
+	if _, err := shop.Traffic(ctx, gatewayRate); err != nil {
 		return err
 	}
 	binary, err := harness.Binary("weir")

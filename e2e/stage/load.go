@@ -47,19 +47,23 @@ func (s *Shop) LoadBesideRoute(ctx context.Context, rate int) (*Load, error) {
 		"--endpoints", s.Namespace+"/"+Name, "--kubeconfig", filepath.Join(s.Dir, "kubeconfigs", "admin.yaml"))...)
 }
 
-// Traffic sends requests to the shop's host at the gateway until the sandbox goes
-// down, for a day at most, and keeps no log of them.
-func (s *Shop) Traffic(ctx context.Context, rate int) error {
+// Traffic sends requests to the shop's host at the gateway, for a day at most, and
+// keeps no log of them. It ends with the sandbox, or when stop is called.
+func (s *Shop) Traffic(ctx context.Context, rate int) (stop func(context.Context) error, err error) {
 	binary, err := harness.Binary("sandbox")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = s.Run(ctx, "start", "traffic-"+s.Namespace, "--", binary, "load", "--rate", strconv.Itoa(rate),
+	name := "traffic-" + s.Namespace
+	_, err = s.Run(ctx, "start", name, "--", binary, "load", "--rate", strconv.Itoa(rate),
 		"--duration", trafficDuration, "--target", gatewayURL+"/", "--host", s.Host(), "--bind", "10.244.250.1")
 	if err != nil {
-		return fmt.Errorf("cannot start traffic to %s: %w", s.Host(), err)
+		return nil, fmt.Errorf("cannot start traffic to %s: %w", s.Host(), err)
 	}
-	return nil
+	return func(ctx context.Context) error {
+		_, err := s.Run(ctx, "stop", name)
+		return err
+	}, nil
 }
 
 func (s *Shop) startLoad(ctx context.Context, via string, rate int, flags ...string) (*Load, error) {

@@ -1,0 +1,259 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/stage"
+)
+
+// examples is where the examples are.
+const examples = "../../../docs/examples"
+
+// example is a file of docs/examples, and what becomes of a release by it.
+type example struct {
+	// workload that the example is for, by its name; native ones have no route.
+	workload string
+	native   bool
+	// rate of requests a second: the smaller the first weight, the more it takes.
+	rate int
+	// edit makes hours seconds, and nothing else: old and new text by turns.
+	edit []string
+	// during the release, somebody may have to act.
+	during func(*exampleRun)
+	// promises are what was seen, in this order, among all that was.
+	promises []string
+}
+
+// exampleRun is a release by an example.
+type exampleRun struct {
+	*stage.Shop
+	example
+	t *testing.T
+}
+
+// TestExamples: each example is applied as it is, but for the length of its
+// holds, beside the plain workload that it presumes, and brings a new version to
+// where it says.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	cases := map[string]example{
+		"01-default.yaml": {
+			workload: "web", rate: gatewayRate,
+			during:   shortenDefaultSteps,
+			promises: []string{"1/5 at 1%", "2/5 at 5%", "3/5 at 25%", "4/5 at 50%", "5/5 at 100%"},
+		},
+		"03-analysis-and-approval.yaml": {
+			workload: "pay", rate: 400, edit: []string{"hold: 10m", "hold: 2s"},
+			during:   letTwoLeadsApprove,
+			promises: []string{"1/5 at 1%", "2/5 at 5%", "3/5 at 25%", "approval sre-leads 0/2", "approval sre-leads 1/2", "4/5 at 50%", "5/5 at 100%"},
+		},
+		"07-native.yaml": {
+			workload: "admin", native: true, edit: []string{"hold: 10m", "hold: 3s"},
+			promises: []string{"1/2 at 25%"},
+		},
+	}
+	files, err := filepath.Glob(filepath.Join(examples, "*"))
+	must(t, err)
+	for _, file := range files {
+		name := filepath.Base(file)
+		tc, ok := cases[name]
+		if !ok {
+			t.Errorf("docs/examples/%s is not run by this test", name)
+			continue
+		}
+		delete(cases, name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.run(t, name)
+		})
+	}
+	for name := range cases {
+		t.Errorf("docs/examples/%s does not exist", name)
+	}
+}
+
+// run releases a second version of the workload by the example.
+func (e example) run(t *testing.T, file string) {
+	content, err := os.ReadFile(filepath.Join(examples, file))
+	must(t, err)
+	if says := "Presumes a Deployment named " + e.workload; !strings.Contains(string(content), says) {
+		t.Errorf("the example does not say what it is for: %q", says)
+	}
+	shop, err := world.NewNamespace(t.Context(), "example-"+e.workload)
+	must(t, err)
+	run := &exampleRun{Shop: shop, example: e, t: t}
+	run.apply(run.manifests("v1"))
+	run.kubectl("", "rollout", "status", "deployment/"+e.workload, "--timeout=60s")
+	run.apply(e.shortened(t, string(content)))
+	run.cli(0, harness.Admin, "status", e.workload, "--wait", "--timeout=60s")
+	if !e.native {
+		stop, err := shop.Traffic(t.Context(), e.rate)
+		must(t, err)
+		t.Cleanup(func() {
+			if err := stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	seen := run.watch()
+	run.apply(run.manifests("v2"))
+	if e.during != nil {
+		e.during(run)
+	}
+	run.cli(0, harness.Admin, "status", e.workload, "--wait", "--timeout=3m")
+	run.promoted()
+	run.kept(seen())
+}
+
+// shortened is the example with holds that a test has the time for.
+func (e example) shortened(t *testing.T, content string) string {
+	for i := 0; i < len(e.edit); i += 2 {
+		if !strings.Contains(content, e.edit[i]) {
+			t.Errorf("the example has no %q any more", e.edit[i])
+		}
+	}
+	return strings.NewReplacer(e.edit...).Replace(content)
+}
+
+// manifests are the plain workload that the example presumes, at a version.
+func (r *exampleRun) manifests(version string) string {
+	text, err := r.Manifests(version, !r.native)
+	must(r.t, err)
+	renamed := strings.NewReplacer(": "+stage.Name+"\n", ": "+r.workload+"\n", "replicas: 4\n", "replicas: 3\n").Replace(text)
+	if renamed == text {
+		r.t.Fatalf("the workload has another name than %s in:\n%s", stage.Name, text)
+	}
+	return renamed
+}
+
+func (r *exampleRun) apply(manifests string) { r.kubectl(manifests, "apply", "-f", "-") }
+
+// kubectl runs kubectl in the example's namespace.
+func (r *exampleRun) kubectl(stdin string, args ...string) string {
+	r.t.Helper()
+	out, _, err := r.Kubectl(r.t.Context(), harness.Admin, stdin, append(args, "-n", r.Namespace)...)
+	must(r.t, err)
+	return out
+}
+
+// cli runs the command line and checks its exit code.
+func (r *exampleRun) cli(wantCode int, user harness.User, args ...string) {
+	r.t.Helper()
+	out, code, err := r.CLI(r.t.Context(), user, args...)
+	must(r.t, err)
+	if code != wantCode {
+		r.t.Fatalf("weir %v left with %d, not %d: %s", args, code, wantCode, out)
+	}
+}
+
+// rollout reads the example's Rollout.
+func (r *exampleRun) rollout(ctx context.Context) (*v1alpha1.Rollout, error) {
+	var rollout v1alpha1.Rollout
+	err := r.Admin.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: r.workload}, &rollout)
+	return &rollout, err
+}
+
+// await waits for a state of the example's Rollout.
+func (r *exampleRun) await(what string, ok stage.Condition) {
+	r.t.Helper()
+	harness.Eventually(r.t, timeout, what, func(ctx context.Context) error {
+		rollout, err := r.rollout(ctx)
+		return errors.Join(err, errorUnless(err == nil && ok(rollout), "%s", stage.Describe(rollout)))
+	})
+}
+
+// watch notes each exposure that was accepted and all that was waited for, until
+// the function that it gives is called for them.
+func (r *exampleRun) watch() func() []string {
+	r.t.Helper()
+	events, err := r.Admin.Watch(r.t.Context(), &v1alpha1.RolloutList{}, client.InNamespace(r.Namespace))
+	must(r.t, err)
+	seen := make(chan []string)
+	go func() {
+		var notes []string
+		for event := range events.ResultChan() {
+			if rollout, ok := event.Object.(*v1alpha1.Rollout); ok {
+				status := &rollout.Status
+				notes = append(notes, status.Release.Position+" at "+status.Exposure.Accepted, status.WaitingFor)
+			}
+		}
+		seen <- slices.Compact(notes)
+	}()
+	return func() []string {
+		events.Stop()
+		return <-seen
+	}
+}
+
+// kept checks that what the example promises was seen in its order.
+func (r *exampleRun) kept(seen []string) {
+	r.t.Helper()
+	rest := seen
+	for _, promise := range r.promises {
+		i := slices.Index(rest, promise)
+		if i < 0 {
+			r.t.Errorf("the example promises %q, in this order: %q\nand what was seen is %q", promise, r.promises, seen)
+			return
+		}
+		rest = rest[i+1:]
+	}
+}
+
+// promoted checks that the workload runs the second version, by its release.
+func (r *exampleRun) promoted() {
+	r.t.Helper()
+	rollout, err := r.rollout(r.t.Context())
+	must(r.t, err)
+	history := rollout.Status.History
+	if len(history) != 1 || history[0].Result != v1alpha1.ResultPromoted {
+		r.t.Fatalf("want one release, promoted, got %+v", history)
+	}
+	pods, err := r.Pods(r.t.Context(), history[0].Revision)
+	must(r.t, err)
+	var images []string
+	for i := range pods {
+		images = append(images, pods[i].Spec.Containers[0].Image)
+	}
+	if diff := cmp.Diff([]string{"weir.dev/shop:v2", "weir.dev/shop:v2", "weir.dev/shop:v2"}, images); diff != "" {
+		r.t.Errorf("images of the promoted version's pods: -want +got:\n%s", diff)
+	}
+}
+
+// shortenDefaultSteps checks the first of the default steps, and then writes them
+// down with holds of a second.
+func shortenDefaultSteps(r *exampleRun) {
+	r.t.Helper()
+	r.await("the first step to be held for five minutes", func(rollout *v1alpha1.Rollout) bool {
+		gates := rollout.Status.Release.Gates
+		return rollout.Status.Exposure.Accepted == "1%" && len(gates) == 1 && gates[0].Type == v1alpha1.GateHold &&
+			gates[0].Deadline != nil && rollout.Status.Release.VerifiedAt != nil &&
+			gates[0].Deadline.Sub(rollout.Status.Release.VerifiedAt.Time).Round(time.Minute) == 5*time.Minute
+	})
+	var steps []string
+	for _, weight := range []string{"1", "5", "25", "50", "100"} {
+		steps = append(steps, `{"weight": `+weight+`, "gates": {"hold": "1s"}}`)
+	}
+	r.kubectl("", "patch", "rollout", r.workload, "--type=merge", "-p", `{"spec": {"steps": [`+strings.Join(steps, ", ")+`]}}`)
+}
+
+// letTwoLeadsApprove answers the gate as two of the group, and not before it asks.
+func letTwoLeadsApprove(r *exampleRun) {
+	r.t.Helper()
+	r.await("the question", func(rollout *v1alpha1.Rollout) bool { return rollout.Status.WaitingFor == "approval sre-leads 0/2" })
+	r.cli(1, harness.Carol, "approve", r.workload, "sre-leads")
+	r.cli(0, harness.Alice, "approve", r.workload, "sre-leads")
+	r.await("the second question", func(rollout *v1alpha1.Rollout) bool { return rollout.Status.WaitingFor == "approval sre-leads 1/2" })
+	r.cli(0, harness.Bob, "approve", r.workload, "sre-leads")
+}
