@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -77,7 +78,7 @@ func TestSlim(t *testing.T) {
 		t.Errorf("what no decision rests on goes: -want, +got:\n%s", diff)
 	}
 	route := &unstructured.Unstructured{}
-	route.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
+	route.SetGroupVersionKind(schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: "v1", Kind: "HTTPRoute"})
 	route.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "argocd"}})
 	if out, err := slim(route); err != nil || len(out.(*unstructured.Unstructured).GetManagedFields()) != 1 {
 		t.Errorf("of a route it stays who wrote it: got %v, %v", out, err)
