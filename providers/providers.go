@@ -73,8 +73,8 @@ type Observation struct {
 	Accepted bool
 	Message  string
 	// Processed is true when the data plane has taken note of every route as it
-	// is now, whatever it thinks of it: what a route sends nothing to any more
-	// gets nothing. Another rule's mistake leaves a route not accepted for as long
+	// is now, whatever it thinks of it, or is known to be gone: what a route sends
+	// nothing to any more gets nothing. Another rule's mistake leaves a route not accepted for as long
 	// as nobody corrects it, and must not keep a canary from being taken away.
 	Processed bool
 	// Stamp is the lowest stamp of the routes, HighestStamp the highest.

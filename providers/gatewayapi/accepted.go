@@ -3,6 +3,7 @@ package gatewayapi
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +29,9 @@ func (r *route) accepted() (bool, string) {
 		return false, fmt.Sprintf("%s: its status cannot be read: %v", r, err)
 	}
 	for _, parent := range route.Spec.ParentRefs {
+		if slices.Contains(r.gone, r.parentKey(parent)) {
+			return false, fmt.Sprintf("%s: %s: does not exist", r, r.parentName(parent))
+		}
 		if problem := r.parentAccepted(parent, route.Status.Parents); problem != "" {
 			return false, fmt.Sprintf("%s: %s: %s", r, r.parentName(parent), problem)
 		}
@@ -39,14 +43,14 @@ func (r *route) accepted() (bool, string) {
 }
 
 // processed tells whether every parent has reported on the route as it is now,
-// whatever it says.
+// whatever it says, or does not exist.
 func (r *route) processed() bool {
 	var route reported
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route); err != nil {
 		return false
 	}
 	for _, parent := range route.Spec.ParentRefs {
-		if !r.parentProcessed(parent, route.Status.Parents) {
+		if !r.parentProcessed(parent, route.Status.Parents) && !slices.Contains(r.gone, r.parentKey(parent)) {
 			return false
 		}
 	}

@@ -86,6 +86,9 @@ func (p *Provider) Observe(ctx context.Context, target providers.Target, live bo
 	for _, ref := range target.Routes {
 		r, err := p.read(ctx, reader, target, ref)
 		if err == nil {
+			if live && !r.processed() {
+				p.findParents(ctx, r)
+			}
 			s.add(r)
 			err = r.unsupported(0)
 		} else {

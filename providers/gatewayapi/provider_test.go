@@ -151,8 +151,10 @@ func TestObserve(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		objects []*unstructured.Unstructured
-		want    providers.Observation
-		err     error
+		// noEdge says that there is no Gateway of the name that the routes have.
+		noEdge bool
+		want   providers.Observation
+		err    error
 	}{
 		"Untouched": {
 			reason:  "as the user wrote it",
@@ -211,6 +213,15 @@ func TestObserve(t *testing.T) {
 				Message: "HTTPRoute/ledger-http: Gateway/edge: has not reported on the route yet",
 			},
 		},
+		"GatewayGone": {
+			reason:  "a Gateway that does not exist serves nothing, and will never report",
+			objects: []*unstructured.Unstructured{http(), withGeneration(grpc(), 2)},
+			noEdge:  true,
+			want: providers.Observation{
+				Processed: true, Services: []string{"ledger"}, Routes: both,
+				Message: "GRPCRoute/ledger-grpc: Gateway/edge: does not exist",
+			},
+		},
 		"Missing": {
 			reason:  "what is there is told along with what is missing",
 			objects: []*unstructured.Unstructured{split(http(), 500, 3)},
@@ -223,7 +234,14 @@ func TestObserve(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, tc.objects...)
+			objects := tc.objects
+			if !tc.noEdge {
+				edge := object("Gateway")
+				edge.SetNamespace("shop")
+				edge.SetName("edge")
+				objects = append(objects, edge)
+			}
+			c := newCluster(t, objects...)
 			got, err := New(c, c).Observe(t.Context(), target, true)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\n-want +got:\n%s", tc.reason, diff)

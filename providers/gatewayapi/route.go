@@ -22,6 +22,8 @@ type route struct {
 	splits []split // of all owners
 	pairs  []providers.Pair
 	views  []view
+	// gone are the parents that are known not to exist.
+	gone []parentKey
 }
 
 // newRoute reads the object. The pairs are the target's, and those that an

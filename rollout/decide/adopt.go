@@ -101,8 +101,8 @@ func (p *pass) giveBack() bool {
 		p.do(Effect{Kind: EffectRestoreRoute, Why: "traffic follows the pods of the workload now"})
 		return p.wait(WaitExposure, "the data plane to accept the routes as they were")
 	}
-	if r != nil && !r.Processed {
-		return p.wait(WaitExposure, "the data plane to accept the routes as they were"+because(r.Message))
+	if !p.processed("the data plane to accept the routes as they were") {
+		return false
 	}
 	return wide || p.wait(WaitPin, "the Services to take all pods of the workload")
 }

@@ -45,10 +45,24 @@ func (p *pass) clearTraffic() bool {
 	case r.Weight > 0:
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "no release is under way"})
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
-	case !r.Processed:
-		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
+	default:
+		return p.processed("the data plane to take the canary's traffic away")
 	}
-	return true
+}
+
+// processed says whether the data plane has taken note of the routes as they
+// are, and waits for what that is to bring. One that is gone never will, which
+// only live reads show, and no event.
+func (p *pass) processed(what string) bool {
+	r := p.in.Route
+	if r == nil || r.Processed {
+		return true
+	}
+	if since := p.waitsSince(); !p.in.Fresh && !since.IsZero() && p.in.Now.Sub(since) >= shortWait {
+		p.needLive = true
+	}
+	p.wake(p.in.Now.Add(problemInterval))
+	return p.wait(WaitExposure, what+because(r.Message))
 }
 
 // clearPods deletes the sets that Weir made.
@@ -75,8 +89,8 @@ func (p *pass) clearRoutes() bool {
 	if !p.servicesLeft() {
 		return true
 	}
-	if r != nil && !r.Processed {
-		return p.wait(WaitExposure, "the data plane to accept the routes as they were"+because(r.Message))
+	if !p.processed("the data plane to accept the routes as they were") {
+		return false
 	}
 	p.widen()
 	for b := range p.services(true) {
@@ -169,10 +183,7 @@ func (p *pass) closeTraffic() bool {
 	if len(p.effects) > 0 {
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
 	}
-	if r := p.in.Route; r != nil && r.Split && !r.Processed {
-		return p.wait(WaitExposure, "the data plane to take the canary's traffic away"+because(r.Message))
-	}
-	return true
+	return p.in.Route == nil || !p.in.Route.Split || p.processed("the data plane to take the canary's traffic away")
 }
 
 // closeCanary stamps the canary, and keeps callers beside the routes from it.

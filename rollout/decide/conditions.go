@@ -181,6 +181,7 @@ func (p *pass) displayExposure() {
 		*x = v1alpha1.ExposureStatus{}
 		return
 	}
+	before := x.Configured
 	x.Desired = v1alpha1.FormatWeight(p.allowed())
 	switch r := p.in.Route; {
 	case r != nil:
@@ -192,9 +193,13 @@ func (p *pass) displayExposure() {
 		x.Configured = v1alpha1.FormatWeight(p.shareOfPods())
 		x.Accepted = x.Configured
 	}
-	if m := p.in.Measured; m != nil && m.Total > 0 {
+	switch m, since := p.in.Measured, p.st.Release.VerifiedAt; {
+	case m != nil && m.Total > 0 && since != nil && !m.Start.Before(since.Time):
 		x.Measured = v1alpha1.FormatWeight(int32(m.Canary * 10000 / m.Total))
 		x.MeasuredRequests = m.Total
+	case p.walking() && x.Configured != before:
+		// What was measured at another weight says nothing about this one.
+		x.Measured, x.MeasuredRequests = "", 0
 	}
 }
 

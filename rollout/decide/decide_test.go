@@ -93,6 +93,20 @@ func summarise(d Decision) summary {
 	return s
 }
 
+// rollingBack is a release that was rolled back some time ago. Its traffic was
+// taken away, and the data plane has not reported on that.
+func rollingBack(age time.Duration, change func(*Input)) func(*Input) {
+	return func(in *Input) {
+		r := &in.Rollout.Status.Release
+		r.Stage, r.Cause, r.FailedRevision, r.VerifiedAt = v1alpha1.StageRollingBack, v1alpha1.CauseFailed, "wc", nil
+		r.Deadline = micro(now.Add(defaultProgressDeadline - age))
+		in.Rollout.Status.Record.DesiredWeight = 0
+		in.Rollout.Status.WaitingFor = "the data plane to take the canary's traffic away"
+		in.Route.Weight, in.Route.LowestWeight, in.Route.Accepted = 0, 0, false
+		change(in)
+	}
+}
+
 func TestDecide(t *testing.T) {
 	failed := &Verdict{Release: 3, Revision: "wc", Value: v1alpha1.VerdictFail, Message: "8 of 100 requests failed"}
 	cases := map[string]struct {
@@ -195,6 +209,21 @@ func TestDecide(t *testing.T) {
 			reason: "One restart is no crash loop.",
 			change: func(in *Input) { in.Sets[1].Crash = &Crash{Pod: "p", Container: "c", Restarts: 1, Reason: "Error"} },
 			want:   summary{Waits: WaitHold},
+		},
+		"GatewaySilent": {
+			reason: "A data plane that is slow is waited for, on caches.",
+			change: rollingBack(10*time.Second, func(in *Input) { in.Fresh = false }),
+			want:   summary{Waits: WaitExposure},
+		},
+		"GatewaySilentForLong": {
+			reason: "Whether it is gone only live reads can show.",
+			change: rollingBack(time.Minute, func(in *Input) { in.Fresh = false }),
+			want:   summary{ReadLive: true, Waits: WaitLiveRead},
+		},
+		"GatewayGone": {
+			reason: "What is gone sends nobody anything: the pods need only drain.",
+			change: rollingBack(time.Minute, func(in *Input) { in.Route.Processed = true }),
+			want:   summary{Stage: v1alpha1.StageRollingBack, Cause: v1alpha1.CauseFailed, Waits: WaitDrain, Ready: v1alpha1.ReasonRollingBack},
 		},
 		"ProviderChanged": {
 			reason: "A release ends with the provider that it began with.",
