@@ -274,7 +274,8 @@ func (p *pass) followSteps() {
 	index := p.plan.locate(p.st.Release.StepName, p.st.Release.StepIndex, p.st.Record.DesiredWeight, p.in.Target.Replicas)
 	s := p.plan.at(index)
 	weight := min(p.st.Record.DesiredWeight, s.exposure(p.in.Target.Replicas, p.routed))
-	if p.in.Target.Replicas == 0 {
+	if p.in.Target.Replicas == 0 && !p.routed {
+		// Without routes a number of pods is a weight only beside others.
 		weight = p.st.Record.DesiredWeight
 	}
 	if weight < p.st.Record.DesiredWeight {
