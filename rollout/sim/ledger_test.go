@@ -62,7 +62,10 @@ type ledger struct {
 	bypassed, stripped, rewritten, vandalised, recreated, wasZero, inFlight bool
 	// scaledInRoll says that somebody scaled the workload after it was handed the
 	// canary and before it ran that alone.
-	scaledInRoll                   bool
+	scaledInRoll bool
+	// stampedLate says that a stopped process has stamped a route when the Rollout
+	// was gone.
+	stampedLate                    bool
 	changesAtStart                 int
 	scaledUp, resumed, deadlineSet time.Time
 	everSaid                       []v1alpha1.ApprovalSpec

@@ -10,6 +10,11 @@ func (w *World) afterWrite(p *process, e *decide.Effect) {
 	l := &w.ledger
 	switch e.Kind {
 	case decide.EffectSetWeight:
+		if !w.rollout.live().exists && !e.Raise {
+			// It was confirmed before the Rollout was gone. A stamp is all it leaves.
+			w.race(RaceInFlight)
+			l.stampedLate = true
+		}
 		if !e.Raise && !w.anyWeight() {
 			l.inFlight, l.vandalised = false, false
 		}
