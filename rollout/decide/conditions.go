@@ -193,7 +193,7 @@ func (p *pass) displayExposure() {
 		x.Configured = v1alpha1.FormatWeight(p.shareOfPods())
 		x.Accepted = x.Configured
 	}
-	switch m, since := p.in.Measured, p.st.Release.VerifiedAt; {
+	switch m, since := p.in.Measured, p.old.Release.VerifiedAt; {
 	case m != nil && m.Total > 0 && since != nil && !m.Start.Before(since.Time):
 		x.Measured = v1alpha1.FormatWeight(int32(m.Canary * 10000 / m.Total))
 		x.MeasuredRequests = m.Total

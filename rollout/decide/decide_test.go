@@ -335,6 +335,49 @@ func TestEvidenceIsShown(t *testing.T) {
 	}
 }
 
+// TestMeasuredIsOfItsStep shows that the measured share never stands beside a
+// weight at which it was not measured.
+func TestMeasuredIsOfItsStep(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*Input)
+		want   string
+	}{
+		"ThisStep": {
+			reason: "What was measured since the step began is shown.",
+			change: func(in *Input) { in.Measured = &Measured{Canary: 21, Total: 100, Start: now.Add(-time.Minute)} },
+			want:   "21%",
+		},
+		"StepBefore": {
+			reason: "What was measured before is not, once the weight is another.",
+			change: func(in *Input) {
+				in.Rollout.Status.Exposure = v1alpha1.ExposureStatus{Configured: "10%", Measured: "11%", MeasuredRequests: 50}
+				in.Measured = &Measured{Canary: 11, Total: 100, Start: now.Add(-time.Hour)}
+			},
+		},
+		"NotYet": {
+			reason: "As long as the weight is the same, what was measured last stays.",
+			change: func(in *Input) {
+				in.Rollout.Status.Exposure = v1alpha1.ExposureStatus{Configured: "20%", Measured: "19%", MeasuredRequests: 50}
+			},
+			want: "19%",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := release(func(in *Input) { in.Now = now.Add(10 * time.Minute) }) // It leaves the step, and writes.
+			c.change(&in)
+			d := Decide(in)
+			if d.Status == nil {
+				t.Fatal("nothing is recorded")
+			}
+			if diff := cmp.Diff(c.want, d.Status.Exposure.Measured); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
 // TestHandoverIsOneWait shows that a handover under way is recorded once, however
 // long each of its parts takes.
 func TestHandoverIsOneWait(t *testing.T) {
