@@ -29,7 +29,17 @@ type Load struct {
 
 // LoadThroughGateway sends requests to the shop's host at the gateway.
 func (s *Shop) LoadThroughGateway(ctx context.Context, rate int) (*Load, error) {
-	return s.startLoad(ctx, "gateway", rate, "--target", gatewayURL+"/", "--host", s.Host(), "--bind", "10.244.250.1")
+	return s.LoadOfHost(ctx, "gateway", s.Host(), load.HTTP, rate)
+}
+
+// LoadOfHost sends requests of a protocol to a host at the gateway. The name tells
+// the load from others of the shop.
+func (s *Shop) LoadOfHost(ctx context.Context, name, host string, protocol load.Protocol, rate int) (*Load, error) {
+	path := "/"
+	if protocol == load.GRPC {
+		path = "/shop.Shop/Buy"
+	}
+	return s.startLoad(ctx, name, rate, "--target", gatewayURL+path, "--host", host, "--protocol", string(protocol), "--bind", "10.244.250.1")
 }
 
 // LoadBesideRoute sends requests straight to the shop's Service: through

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,8 +106,11 @@ func (o *Observer) sawRoute(route *gatewayv1.HTTPRoute) {
 }
 
 // canaryShare is the weight of the backends other than the shop's own Service,
-// in parts per 10,000.
+// in parts per 10,000. A rule without that Service is no business of the shop's.
 func canaryShare(refs []gatewayv1.HTTPBackendRef) (int32, error) {
+	if !slices.ContainsFunc(refs, func(ref gatewayv1.HTTPBackendRef) bool { return ref.Name == Name }) {
+		return 0, nil
+	}
 	var canary, all int64
 	for _, ref := range refs {
 		weight := int64(1)
