@@ -152,6 +152,7 @@ func (s *session) connect() (client.Client, string, error) {
 		return nil, "", fmt.Errorf("cannot read the kubeconfig: %w", err)
 	}
 	config.UserAgent = "weir-cli/" + version
+	config.QPS = -1 // the server shares itself out fairly; a person sends no floods
 	// What the libraries log is not what the caller asked for.
 	log.SetLogger(logr.Discard())
 	namespace, _, err := loader.Namespace()
