@@ -46,8 +46,10 @@ type shell struct {
 	facts  workload.Facts
 	routes func(target providers.Target, live bool) (providers.Observation, error)
 	// fail gives the error of the next write of a name, once.
-	fail      map[string]error
-	trouble   bool
+	fail    map[string]error
+	trouble bool
+	// splits says that a route is split for a Rollout that is gone.
+	splits    bool
 	problems  []decide.Problem
 	templates []metrics.Template
 	answer    *analysis.Answer
@@ -92,7 +94,8 @@ func newShell(t *testing.T, objects ...client.Object) *shell {
 			return s.decisions[min(len(s.inputs), len(s.decisions))-1]
 		},
 		Cached: cacheOf{server, s}, Live: server, Writer: server,
-		Workload: (*fakeWorkload)(s), Warner: (*fakeWorkload)(s), Routes: map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: (*fakeProvider)(s)},
+		Workload: (*fakeWorkload)(s), Warner: (*fakeWorkload)(s), Cleaner: (*fakeWorkload)(s), Splits: (*fakeProvider)(s),
+		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: (*fakeProvider)(s)},
 		Templates: (*fakeTemplates)(s), Analyses: (*fakeAnalyses)(s), Pods: (*fakePods)(s), Events: (*fakeEvents)(s), Telemetry: (*fakeTelemetry)(s),
 		Hold: v1alpha1.HoldAdmissionPolicy, Term: "term", Now: func() time.Time { return began },
 	}
@@ -168,6 +171,11 @@ func (f *fakeWorkload) CheckExposure(context.Context, workload.Pass, decide.Effe
 	return s.once("check pods")
 }
 
+func (f *fakeWorkload) Forget(_ context.Context, namespace, rollout string) error {
+	(*shell)(f).note("remove what is left of " + namespace + "/" + rollout)
+	return nil
+}
+
 func (f *fakeWorkload) Warnings(context.Context, *v1alpha1.Rollout) ([]string, error) {
 	return f.warnings, nil
 }
@@ -197,6 +205,8 @@ func (f *fakeProvider) Restore(ctx context.Context, target providers.Target, sta
 	}
 	return (*shell)(f).route("restore", target, 0, stamp)
 }
+
+func (f *fakeProvider) Splits(context.Context, string, string) (bool, error) { return f.splits, nil }
 
 // route notes a write of the routes.
 func (s *shell) route(what string, target providers.Target, weight int32, stamp int64) error {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
@@ -70,7 +71,7 @@ func measured(rollout *v1alpha1.Rollout) bool {
 // forget a Rollout that is gone. One that was deleted at rest had no finalizer,
 // so its label may still be on a workload, and the hold policy would hold that
 // workload for ever. Nothing is unpaused: what a workload was paused for is not
-// known any more.
+// known any more. Of one that was deleted by force more is left: see clean.
 func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) error {
 	r.Pods.Forget(name)
 	r.Analyses.Forget(name)
@@ -95,6 +96,25 @@ func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) erro
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("cannot take the label off Deployment %q: %w", labelled.GetName(), err)
 		}
+	}
+	return r.clean(ctx, name)
+}
+
+// clean removes what is left of a Rollout that is gone. As long as a route is
+// split for it, all stays as it is: without a record nothing can be taken away in
+// order, and the canary may have passed half of its steps. A Rollout of the same
+// name takes it over, and gives it back when it is deleted in its turn.
+func (r *Reconciler) clean(ctx context.Context, name types.NamespacedName) error {
+	split, err := r.Splits.Splits(ctx, name.Namespace, name.Name)
+	if err != nil {
+		return fmt.Errorf("cannot find what is left of the Rollout: %w", err)
+	}
+	if split {
+		log.FromContext(ctx).Info("The Rollout is gone, and a route is still split for it: create it again to have that ended")
+		return nil
+	}
+	if err := r.Cleaner.Forget(ctx, name.Namespace, name.Name); err != nil {
+		return fmt.Errorf("cannot remove what is left of the Rollout: %w", err)
 	}
 	return nil
 }

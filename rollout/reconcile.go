@@ -45,6 +45,17 @@ type Workload interface {
 	CheckExposure(ctx context.Context, pass workload.Pass, effect decide.Effect) error
 }
 
+// Splits finds routes that are split for a Rollout, which may be gone.
+type Splits interface {
+	Splits(ctx context.Context, namespace, rollout string) (bool, error)
+}
+
+// Cleaner removes what is left of a Rollout that is gone, when no route is split
+// for it.
+type Cleaner interface {
+	Forget(ctx context.Context, namespace, rollout string) error
+}
+
 // Warner finds what makes a release less safe than it looks.
 type Warner interface {
 	Warnings(ctx context.Context, rollout *v1alpha1.Rollout) ([]string, error)
@@ -95,6 +106,8 @@ type Reconciler struct {
 	Warner       Warner
 	// Routes are the providers that need routes, by name.
 	Routes    map[v1alpha1.TrafficProvider]providers.Provider
+	Splits    Splits
+	Cleaner   Cleaner
 	Templates Templates
 	Analyses  Analyses
 	Pods      Pods

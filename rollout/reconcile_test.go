@@ -188,7 +188,7 @@ func TestGoneWhileDecided(t *testing.T) {
 	if _, err := s.reconcile(); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.log[len(s.log)-1]; got != "count no more" {
+	if got := s.log[len(s.log)-1]; got != "remove what is left of shop/web" {
 		t.Errorf("a Rollout that the cache still shows is let go when it is gone: got %q", got)
 	}
 }
@@ -366,9 +366,16 @@ func TestGone(t *testing.T) {
 	if _, err := s.reconcile(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"watch no pods", "look no more", "count no more", "patch web"}
+	want := []string{"watch no pods", "look no more", "count no more", "patch web", "remove what is left of shop/web"}
 	if diff := cmp.Diff(want, s.log); diff != "" {
 		t.Errorf("what is gone is let go: -want, +got:\n%s", diff)
+	}
+	s.log, s.splits = nil, true
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want[:3], s.log); diff != "" {
+		t.Errorf("nothing is taken from under a route that is split: -want, +got:\n%s", diff)
 	}
 	got := &appsv1.Deployment{}
 	if err := s.Live.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, got); err != nil {

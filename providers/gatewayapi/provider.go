@@ -187,6 +187,29 @@ func (p *Provider) Restore(ctx context.Context, target providers.Target, stamp i
 	return errors.Join(problems...)
 }
 
+// Splits tells, live, whether any route of a namespace is split for an owner,
+// which may not exist any more.
+func (p *Provider) Splits(ctx context.Context, namespace, owner string) (bool, error) {
+	for _, kind := range kinds {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(gatewayKind(kind + "List"))
+		err := p.live.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{splitLabel: splitActive})
+		switch {
+		case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
+			continue // A cluster without the kind has none.
+		case err != nil:
+			return false, fmt.Errorf("cannot list routes of kind %s: %w", kind, err)
+		}
+		for i := range list.Items {
+			splits := parseSplits(list.Items[i].GetAnnotations()[v1alpha1.SplitAnnotation])
+			if slices.ContainsFunc(splits, func(s split) bool { return s.Owner == owner }) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 // read one route, and see it as the target's owner does.
 func (p *Provider) read(ctx context.Context, reader client.Reader, target providers.Target, ref v1alpha1.RouteReference) (*route, error) {
 	if !slices.Contains(kinds, ref.Kind) {

@@ -69,6 +69,7 @@ func rollout(edit ...func(*v1alpha1.Rollout)) *v1alpha1.Rollout {
 			Record: v1alpha1.Record{Seq: 10, ReleaseSeq: 5, ExposureSeq: 5, TermSeq: 4},
 		},
 	}
+	r.Status.Workload.UID = "target-uid"
 	r.Status.Release.Stage = v1alpha1.StageProgressing
 	r.Status.Traffic.Services = []string{"web"}
 	for _, e := range edit {

@@ -81,14 +81,19 @@ func (c *Client) widen(ctx context.Context, pass Pass, effect decide.Effect) err
 		return err
 	}
 	before := service.DeepCopy()
-	delete(service.Labels, v1alpha1.PinLabel)
-	delete(service.Labels, v1alpha1.RolloutLabel)
-	delete(service.Annotations, v1alpha1.SeqAnnotation)
-	delete(service.Spec.Selector, HashLabel)
+	unpin(service)
 	if equality.Semantic.DeepEqual(before, service) {
 		return nil
 	}
 	return c.patch(ctx, pass, before, service)
+}
+
+// unpin takes the pin and every mark of Weir's off a Service of the user's.
+func unpin(service *corev1.Service) {
+	delete(service.Labels, v1alpha1.PinLabel)
+	delete(service.Labels, v1alpha1.RolloutLabel)
+	delete(service.Annotations, v1alpha1.SeqAnnotation)
+	delete(service.Spec.Selector, HashLabel)
 }
 
 // ensureBackend makes the canary's twin of a user's Service, or brings it up to
@@ -147,11 +152,14 @@ func newBackend(user *corev1.Service, rollout *v1alpha1.Rollout, name, revision 
 			Namespace: rollout.Namespace,
 			Name:      name,
 			Labels:    twinLabels(user.Labels),
+			// It goes with the workload, as the canary's pods do. A route may still
+			// send traffic to it when the Rollout is deleted in the foreground, or
+			// by force.
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: v1alpha1.GroupVersion.String(),
-				Kind:       "Rollout",
-				Name:       rollout.Name,
-				UID:        rollout.UID,
+				APIVersion: deploymentKind.GroupVersion().String(),
+				Kind:       deploymentKind.Kind,
+				Name:       rollout.Spec.WorkloadRef.Name,
+				UID:        rollout.Status.Workload.UID,
 			}},
 		},
 		Spec: corev1.ServiceSpec{

@@ -144,7 +144,7 @@ func TestTwinObject(t *testing.T) {
 			Labels: map[string]string{
 				"monitored": "true", v1alpha1.ManagedLabel: "web", v1alpha1.RolloutLabel: "web", v1alpha1.PinLabel: "w123456789",
 			},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "weir.dev/v1alpha1", Kind: "Rollout", Name: "web", UID: "rollout-uid"}},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "target-uid"}},
 		},
 		Spec: corev1.ServiceSpec{
 			ClusterIP:           corev1.ClusterIPNone,

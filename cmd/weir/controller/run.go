@@ -243,6 +243,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	watcher := pods.New(direct, call.call)
 	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
 	deployments := workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient())
+	routes := gatewayapi.New(mgr.GetClient(), mgr.GetAPIReader())
 	reconciler := &rollout.Reconciler{
 		Decide:    decide.Decide,
 		Cached:    mgr.GetCache(),
@@ -250,7 +251,9 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 		Writer:    mgr.GetClient(),
 		Workload:  deployments,
 		Warner:    deployments,
-		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: gatewayapi.New(mgr.GetClient(), mgr.GetAPIReader())},
+		Cleaner:   deployments,
+		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: routes},
+		Splits:    routes,
 		Templates: evidence.catalog,
 		Analyses:  runner,
 		Pods:      watcher,

@@ -1,0 +1,79 @@
+package workload
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// Forget removes what is left of a Rollout that does not exist any more, and to
+// whose canary no route sends traffic: first the sets that nobody has adopted,
+// and when those are gone its Services and its pins. Somebody has taken its
+// finalizer off, or a process that was stopped has written too late.
+func (c *Client) Forget(ctx context.Context, namespace, rollout string) error {
+	gone, err := c.forgetSets(ctx, namespace, rollout)
+	if err != nil || !gone {
+		return err // Their end brings the caller back.
+	}
+	var services corev1.ServiceList
+	if err := c.live.List(ctx, &services, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.RolloutLabel: rollout}); err != nil {
+		return fmt.Errorf("cannot list the Services of Rollout %q: %w", rollout, err)
+	}
+	for i := range services.Items {
+		if err := c.forgetService(ctx, &services.Items[i], rollout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetSets deletes the sets that Weir made for a Rollout. It is true when there
+// is none.
+func (c *Client) forgetSets(ctx context.Context, namespace, rollout string) (bool, error) {
+	var sets appsv1.ReplicaSetList
+	if err := c.live.List(ctx, &sets, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.ManagedLabel: rollout}); err != nil {
+		return false, fmt.Errorf("cannot list the ReplicaSets of Rollout %q: %w", rollout, err)
+	}
+	gone := true
+	for i := range sets.Items {
+		set := &sets.Items[i]
+		if metav1.GetControllerOfNoCopy(set) != nil {
+			continue
+		}
+		gone = false
+		if set.DeletionTimestamp != nil {
+			continue
+		}
+		err := c.writer.Delete(ctx, set, client.Preconditions{UID: &set.UID, ResourceVersion: &set.ResourceVersion},
+			client.PropagationPolicy(metav1.DeletePropagationForeground))
+		if client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("cannot delete ReplicaSet %q: %w", set.Name, err)
+		}
+	}
+	return gone, nil
+}
+
+// forgetService deletes a twin, and widens a Service of the user's.
+func (c *Client) forgetService(ctx context.Context, service *corev1.Service, rollout string) error {
+	if service.Labels[v1alpha1.ManagedLabel] == rollout {
+		err := c.writer.Delete(ctx, service, client.Preconditions{UID: &service.UID, ResourceVersion: &service.ResourceVersion},
+			client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("cannot delete Service %q: %w", service.Name, err)
+		}
+		return nil
+	}
+	before := service.DeepCopy()
+	unpin(service)
+	err := c.writer.Patch(ctx, service, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(FieldManager))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot widen Service %q: %w", service.Name, err)
+	}
+	return nil
+}
