@@ -232,7 +232,7 @@ func (w *World) checkRemains() {
 func (w *World) checkTraffic() {
 	rs, sv := w.routes.live(), w.services.live()
 	for i := range rs.n {
-		late := w.ledger.stampedLate && !w.rollout.live().exists
+		late := (w.ledger.stampedLate || w.ledger.forced) && !w.rollout.live().exists
 		if rs.list[i].split || rs.list[i].stamp != 0 && !late {
 			w.violate("L4", "route %d is not the user's", i)
 		}
@@ -245,16 +245,20 @@ func (w *World) checkTraffic() {
 	}
 }
 
-// checkGone checks what a deleted Rollout leaves behind.
+// checkGone checks what a deleted Rollout leaves behind. One that was deleted by
+// force may leave a split, and all that belongs to it.
 func (w *World) checkGone() {
 	t, all := w.target.live(), w.sets.live()
+	if t.labelled {
+		w.violate("L4", "the label outlives the Rollout")
+	}
+	if w.ledger.forced && (w.anySplit() || t.vetoed) {
+		return
+	}
 	for i := range all.n {
 		if s := &all.list[i]; s.owner != decide.OwnerTarget && s.ownerUID == t.uid {
 			w.violate("L4", "set %s outlives the Rollout", s.hash)
 		}
 	}
 	w.checkTraffic()
-	if t.labelled {
-		w.violate("L4", "the label outlives the Rollout")
-	}
 }

@@ -12,7 +12,7 @@ const tolerance = 4100 * time.Millisecond
 
 // checkGates checks, by the truth, that the step which a record leaves had all
 // that it waits for.
-func (w *World) checkGates(old *v1alpha1.RolloutStatus) {
+func (w *World) checkGates(p *process, old *v1alpha1.RolloutStatus) {
 	spec := &w.rollout.live().Spec
 	i := int(old.Release.StepIndex)
 	if len(spec.Steps) == 0 || i >= len(spec.Steps) {
@@ -20,26 +20,35 @@ func (w *World) checkGates(old *v1alpha1.RolloutStatus) {
 	}
 	s := &spec.Steps[i]
 	g := s.Gates
+	exposed := w.exposed(p)
 	if g != nil {
-		if hold := g.Hold.Or(0); hold > 0 && (w.ledger.exposedSince.IsZero() || w.now.Sub(w.ledger.exposedSince) < hold-tolerance) {
-			w.violate("H7", "step %d is left after %s of exposure, its hold is %s", i, w.exposed(), hold)
+		if hold := g.Hold.Or(0); hold > 0 && exposed < hold-tolerance {
+			w.violate("H7", "step %d is left after %s of exposure, its hold is %s", i, exposed, hold)
 		}
 		for j := range g.Approvals {
 			w.checkApproved(&g.Approvals[j], old)
 		}
-	} else if spec.Analysis == nil && (w.ledger.exposedSince.IsZero() || w.now.Sub(w.ledger.exposedSince) < 5*time.Minute-tolerance) {
-		w.violate("H7", "step %d without gates is left after %s", i, w.exposed())
+	} else if spec.Analysis == nil && exposed < 5*time.Minute-tolerance {
+		w.violate("H7", "step %d without gates is left after %s", i, exposed)
 	}
 	if spec.Analysis != nil && spec.Analysis.OnTimeout != v1alpha1.OnTimeoutAdvance && old.Record.DesiredWeight > 0 {
 		w.checkEvidence(old, i)
 	}
 }
 
-func (w *World) exposed() time.Duration {
-	if w.ledger.exposedSince.IsZero() {
+// exposed is how long the exposure has been what is recorded, as far as a
+// process can know: a route that was rewritten since it was read is a race.
+func (w *World) exposed(p *process) time.Duration {
+	l := &w.ledger
+	switch {
+	case !l.exposedSince.IsZero():
+		return w.now.Sub(l.exposedSince)
+	case w.routed() && p.read[kindRoutes] < l.lostBy:
+		w.race(RaceRoute)
+		return l.lostAt.Sub(l.lastSince)
+	default:
 		return 0
 	}
-	return w.now.Sub(w.ledger.exposedSince)
 }
 
 // checkApproved: enough different people have approved this gate of this

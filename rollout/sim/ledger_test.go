@@ -63,6 +63,8 @@ type ledger struct {
 	// scaledInRoll says that somebody scaled the workload after it was handed the
 	// canary and before it ran that alone.
 	scaledInRoll bool
+	// forced says that the Rollout was deleted by force.
+	forced bool
 	// stampedLate says that a stopped process has stamped a route when the Rollout
 	// was gone.
 	stampedLate                    bool
@@ -73,11 +75,15 @@ type ledger struct {
 
 	// exposedSince is since when the exposure is what the record wants, zero
 	// while it is not; exposedWeight the one it was.
-	exposedSince  time.Time
-	exposedWeight int32
-	exposedStep   int32
-	podsUp        bool
-	served        bool // the data plane has sent the release's canary traffic
+	exposedSince time.Time
+	// lastSince is what it was before it was lost, with routes at lostAt, by the
+	// version lostBy of the routes.
+	lastSince, lostAt time.Time
+	lostBy            version
+	exposedWeight     int32
+	exposedStep       int32
+	podsUp            bool
+	served            bool // the data plane has sent the release's canary traffic
 	// firstWrite says that a rollback was recorded and that its first write is
 	// still to come.
 	firstWrite bool
@@ -86,7 +92,7 @@ type ledger struct {
 
 // forget is called when the Rollout is made again.
 func (l *ledger) forget() {
-	l.firstWrite, l.inFlight, l.served = false, false, false
+	l.firstWrite, l.inFlight, l.served, l.stampedLate = false, false, false, false
 	l.everSaid = nil
 }
 
@@ -143,6 +149,9 @@ func (w *World) trackExposure() {
 	}
 	switch {
 	case !in:
+		if !l.exposedSince.IsZero() {
+			l.lastSince, l.lostAt, l.lostBy = l.exposedSince, w.now, w.routes.head
+		}
 		l.exposedSince = time.Time{}
 	case l.exposedSince.IsZero() || w.routed() && l.exposedWeight != want:
 		l.exposedSince, l.exposedWeight, l.exposedStep = w.now, want, st.Release.StepIndex
@@ -222,6 +231,7 @@ func (w *World) started(p *process, old, now *v1alpha1.RolloutStatus) {
 		return // promoted at once, without pods
 	}
 	l.releases++
+	l.forced = false // What was left has been cleared before.
 	rs := w.routes.live()
 	for i := range rs.n {
 		if rs.list[i].served > 0 || rs.list[i].weight > 0 {
@@ -308,7 +318,7 @@ func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1a
 	// The record that first follows an edit may leave a step that is not there
 	// any more.
 	if raised && !edited && !w.sawRoll(p, old) {
-		w.checkGates(old)
+		w.checkGates(p, old)
 	}
 }
 

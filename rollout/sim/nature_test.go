@@ -145,17 +145,17 @@ func (w *World) stepGateway(i int) bool {
 	return true
 }
 
-// collect is the garbage collector: sets go with the Deployment that owns them,
-// and the canary's Service with its Rollout.
+// collect is the garbage collector: sets and the canary's Service go with the
+// Deployment that owns them.
 func (w *World) collect() bool {
-	if !w.rollout.live().exists && w.services.live().canary.exists {
+	uid := w.target.live().uid
+	if sv := w.services.live(); sv.canary.exists && sv.canary.ownerUID != uid {
 		s := w.services.next()
 		s.canary = service{rv: s.canary.rv + 1}
 		w.touched = true
 		w.log("garbage collector deletes the canary's Service")
 		return true
 	}
-	uid := w.target.live().uid
 	all := w.sets.live()
 	for i := range all.n {
 		if s := &all.list[i]; s.ownerUID != uid && s.owner != decide.OwnerNone {

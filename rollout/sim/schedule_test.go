@@ -238,10 +238,13 @@ func (w *World) actRarely(i int) {
 			w.dropLabel()
 		}
 	case 14:
-		if w.rollout.live().exists {
-			w.deleteRollout()
-		} else {
+		switch ro := w.rollout.live(); {
+		case !ro.exists:
 			w.recreateRollout()
+		case ro.DeletionTimestamp != nil:
+			w.deleteByForce()
+		default:
+			w.deleteRollout()
 		}
 	case 15:
 		w.userTarget(func(d *target) { d.paused = false })

@@ -182,35 +182,46 @@ func (p *process) decide(fresh bool) {
 
 // letGo is what the shell does when the Rollout is gone: it takes its label off
 // a workload that still carries it, so that no policy holds it for ever, and
-// undoes what a stopped process has made too late: a set, or a pin.
+// removes what is left, by a process that wrote too late or since the Rollout
+// was deleted by force. As long as a route is split for it, all of that stays.
 func (p *process) letGo(fresh bool) {
 	w := p.w
 	p.phase, p.wakeAt = resting, time.Time{}
 	t, all := w.target.at(p.read[kindTarget]), w.sets.at(p.read[kindSets])
+	sv, rs := w.services.at(p.read[kindServices]), w.routes.at(p.read[kindRoutes])
 	labelled, stray := t.labelled && t.uid != 0, int32(0)
 	for i := range all.n {
 		if s := &all.list[i]; s.owner == decide.OwnerWeir && !s.labelled {
 			stray = s.id
 		}
 	}
-	pinned := w.services.at(p.read[kindServices]).user.pin != hash{}
+	split := false
+	for i := range rs.n {
+		split = split || rs.list[i].split
+	}
+	left := !split && (stray != 0 || sv.user.pin != hash{} || sv.canary.exists)
 	switch {
-	case !labelled && stray == 0 && !pinned:
+	case !labelled && !left:
 		return
 	case !fresh:
 		p.readLive()
 		return
-	case labelled && w.target.head == p.read[kindTarget]:
-		w.target.next().labelled = false
-		w.log("%s takes the label off the workload: its Rollout is gone", p.term)
-	case stray != 0 && w.sets.live().byID(stray) != nil:
-		w.sets.next().remove(stray)
-		w.log("%s deletes a set: its Rollout is gone", p.term)
-	case pinned:
-		sv := w.services.next()
-		sv.user.pin = hash{}
-		sv.user.rv++
-		w.log("%s widens the Service: its Rollout is gone", p.term)
+	case labelled:
+		if w.target.head == p.read[kindTarget] {
+			w.target.next().labelled = false
+			w.log("%s takes the label off the workload: its Rollout is gone", p.term)
+		}
+	case stray != 0:
+		if w.sets.live().byID(stray) != nil {
+			w.sets.next().remove(stray)
+			w.log("%s deletes a set: its Rollout is gone", p.term)
+		}
+	default:
+		n := w.services.next()
+		n.user.pin = hash{}
+		n.user.rv++
+		n.canary = service{rv: n.canary.rv + 1}
+		w.log("%s lets go of the Services: their Rollout is gone", p.term)
 	}
 	w.touched = true
 	p.live, p.dirty = true, true

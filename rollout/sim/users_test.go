@@ -30,7 +30,9 @@ func (w *World) userTarget(change func(*target)) {
 	if t.template != before.template {
 		t.changes++
 	}
-	if !t.paused && (t.template != before.template || before.paused) && !t.vetoed && t.template != hashNamed(w.status().Stable.Revision).template {
+	// The veto holds a template only if the workload has no set of it.
+	held := t.paused || t.vetoed && !w.hasOwnSet(t.template)
+	if !held && (t.template != before.template || before.paused) && t.template != hashNamed(w.status().Stable.Revision).template {
 		// Nothing holds it: it is the user's own doing.
 		w.ledger.blessed[t.template] = true
 		w.ledger.bypassed = true
@@ -44,6 +46,18 @@ func (w *World) userTarget(change func(*target)) {
 	}
 	w.touched = true
 	w.log("user: template %s, replicas %d, paused %t", t.template, t.replicas, t.paused)
+}
+
+// hasOwnSet says whether the workload has a set of a template, if only in its
+// history.
+func (w *World) hasOwnSet(t template) bool {
+	all := w.sets.live()
+	for i := range all.n {
+		if s := &all.list[i]; s.owner == decide.OwnerTarget && s.hash.template == t {
+			return true
+		}
+	}
+	return false
 }
 
 // deploy writes a template.
@@ -90,6 +104,16 @@ func (w *World) deleteRollout() {
 	at := metav1.NewTime(w.now)
 	n.DeletionTimestamp = &at
 	n.Generation++
+}
+
+// deleteByForce takes the finalizer off a Rollout that is being deleted, which is
+// gone then, whatever is left of it.
+func (w *World) deleteByForce() {
+	n := w.rollout.next()
+	n.Finalizers, n.exists = nil, false
+	w.ledger.forced = true
+	w.touched = true
+	w.log("user: takes the finalizer off")
 }
 
 // recreateRollout makes a Rollout of the same name.

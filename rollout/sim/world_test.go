@@ -210,6 +210,8 @@ type service struct {
 	// pin is the revision that it is narrowed to.
 	pin   hash
 	stamp int64
+	// ownerUID is the Deployment with which the canary's Service goes.
+	ownerUID int
 }
 
 // services: the user's and its twin.
