@@ -34,7 +34,7 @@ var hunts = []struct {
 	{NoSetSeal, 0, "trap-seal", "pods are added to a canary that is rolled back"},
 	{NoStampInForce, 0, "trap-in-force", "a raise in flight lands after the clock has begun"},
 	{NoBackendStamp, 0, "trap-late-service", "a Service that an older process made is not fenced"},
-	{ConfirmBeforeRead, 200000, "", "what was confirmed is long past when it is written"},
+	{ConfirmBeforeRead, 0, "trap-confirm", "what was confirmed is long past when it is written"},
 	{NoPruning, 0, "history", "the workload prefers its own old set, and restarts every pod"},
 }
 

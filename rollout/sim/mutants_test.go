@@ -114,8 +114,8 @@ func (w *World) mutateStamps(in *decide.Input, st *v1alpha1.RolloutStatus) {
 		if rollingBack {
 			break
 		}
-		// The term may be recorded in this very pass.
-		route, canary = st.Record.Seq+1, st.Record.Seq+1
+		// Newer than any record, and too new to be outrun.
+		route, canary = 1<<60, 1<<60
 	case NoSeal:
 		if rollingBack {
 			route, canary = st.Record.ExposureSeq, st.Record.ExposureSeq
