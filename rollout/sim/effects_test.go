@@ -390,9 +390,7 @@ func (w *World) performService(p *process, e *decide.Effect) {
 		s.user.pin = hash{}
 		s.user.rv++
 	case decide.EffectEnsureBackend:
-		if !s.canary.exists {
-			s.canary.ownerUID = w.target.live().uid
-		}
+		s.canary.ownerUID = w.target.live().uid
 		s.canary.exists, s.canary.pin, s.canary.stamp = true, hashNamed(e.Revision), p.seq
 		s.canary.rv++
 	case decide.EffectDeleteBackend:

@@ -124,6 +124,7 @@ func (c *Client) ensureBackend(ctx context.Context, pass Pass, effect decide.Eff
 	have.Spec.Selector = want.Spec.Selector
 	have.Spec.Ports = want.Spec.Ports
 	have.Labels = want.Labels
+	have.OwnerReferences = want.OwnerReferences
 	pass.stamp(have)
 	return c.patch(ctx, pass, before, have)
 }
