@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
 	"github.com/weir-dev/weir/rollout/decide"
+	"github.com/weir-dev/weir/rollout/workload"
 )
 
 // TestCanaryStaysApart: nobody adopts the canary's set, however often the
@@ -138,25 +140,57 @@ func (w *world) setFinalizers(t *testing.T, name string, finalizers []string) {
 	})
 }
 
-// TestOwner: the canary goes with its Deployment and not with its Rollout.
+// TestOwner: the canary goes with its Deployment and not with its Rollout, to
+// whose Services a route may still send traffic. What a Rollout that is gone has
+// left is removed in order.
 func TestOwner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sandbox, 2)
 	w.push(t, "v2")
 	revision := w.startRelease(t, 2)
-	must(t, w.admin.Delete(t.Context(), w.rollout))
-	harness.Eventually(t, patience, "the twin to go with the Rollout", func(ctx context.Context) error {
-		err := w.admin.Get(ctx, w.key("web-canary"), &corev1.Service{})
-		if !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there: %w", err)
-		}
-		return nil
+	must(t, w.admin.Delete(t.Context(), w.rollout, client.PropagationPolicy(metav1.DeletePropagationForeground)))
+	// In the foreground what it owns would go before it.
+	harness.Eventually(t, patience, "the Rollout to be gone", func(ctx context.Context) error {
+		return gone(w.admin.Get(ctx, w.key(w.rollout.Name), &v1alpha1.Rollout{}))
 	})
+	must(t, w.admin.Get(t.Context(), w.key("web-canary"), &corev1.Service{}))
 	if canary := w.canary(t, revision); canary.Available != 2 {
 		t.Errorf("serving pods must not go with the Rollout: %+v", canary)
 	}
+	left := w.newWorkload()
+	harness.Eventually(t, patience, "what it has left to be removed", func(ctx context.Context) error {
+		if err := left.Forget(ctx, w.rollout.Namespace, w.rollout.Name); err != nil {
+			return err
+		}
+		return gone(w.admin.Get(ctx, w.key("web-canary"), &corev1.Service{}))
+	})
+	service := &corev1.Service{}
+	must(t, w.admin.Get(t.Context(), w.key("web"), service))
+	if pin := service.Spec.Selector[workload.HashLabel]; pin != "" {
+		t.Errorf("the Service is still narrowed to %s", pin)
+	}
+	w.pods.of(t, "", 2)
+}
+
+// TestOwnerGone: the canary's pods and Services go with the Deployment.
+func TestOwnerGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox, 2)
+	w.push(t, "v2")
+	w.startRelease(t, 2)
 	must(t, w.admin.Delete(t.Context(), w.deployment(t), client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	w.pods.of(t, "", 0)
+	harness.Eventually(t, patience, "the canary's Service to be gone", func(ctx context.Context) error {
+		return gone(w.admin.Get(ctx, w.key("web-canary"), &corev1.Service{}))
+	})
+}
+
+// gone is no error when an object does not exist.
+func gone(err error) error {
+	if err == nil {
+		return errors.New("it is there")
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // TestPin: narrowing and widening move no endpoint that is not meant to move,
