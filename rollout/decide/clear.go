@@ -1,6 +1,10 @@
 package decide
 
-import "github.com/weir-dev/weir/apis/v1alpha1"
+import (
+	"time"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
 
 // clear takes away what a release leaves behind, in such an order that no
 // request meets a backend that is not there: traffic, pods, routes, Services. It
@@ -203,14 +207,15 @@ func (p *pass) closeCanary() {
 }
 
 // closeRoutes takes the weight off the routes and stamps them, also the user's
-// own as long as there is a canary that older writes could send traffic to.
+// own, so that no older write can raise them. Once that is done, there must be
+// something for a write to send traffic to, to do it again.
 func (p *pass) closeRoutes() {
 	r := p.in.Route
 	if r == nil {
 		return
 	}
-	reachable := r.Split || p.canary != nil && p.canary.Owner == OwnerWeir
-	if r.Weight > 0 || reachable && r.Stamp < p.st.Record.ExposureSeq {
+	open := p.st.Release.DrainUntil == nil || r.Split || p.canary != nil && p.canary.Owner == OwnerWeir
+	if r.Weight > 0 || open && r.Stamp < p.st.Record.ExposureSeq {
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
 	}
 }
@@ -231,24 +236,17 @@ func (p *pass) keepPods() bool {
 	return c == v1alpha1.CauseFailed || c == v1alpha1.CauseDeadlineExceeded
 }
 
-// drained waits until requests in flight have ended. Without routes the pods
-// end their requests themselves when they are deleted, and pods that do not stay
-// up have none; the sooner those go, the better for disruption budgets.
+// drained waits until requests in flight have ended. It records until when, also
+// where there is nothing to wait for: from then on the traffic is known to be
+// closed. Without routes the pods end their requests themselves when they are
+// deleted.
 func (p *pass) drained() bool {
-	if !p.routed || p.canary == nil || p.canary.Owner != OwnerWeir || p.canary.Size == 0 ||
-		p.canary.Available == 0 && p.crash() != nil {
+	if !p.routed {
 		return true
 	}
 	until := p.st.Release.DrainUntil
 	if until == nil {
-		delay := defaultScaleDownDelay
-		if c := p.in.Rollout.Spec.Capacity; c != nil {
-			delay = c.ScaleDownDelay.Or(delay)
-		}
-		if delay == 0 {
-			return true
-		}
-		until = micro(p.in.Now.Add(delay))
+		until = micro(p.in.Now.Add(p.drain()))
 		p.edit().Release.DrainUntil = until
 	}
 	if p.in.Now.Before(until.Time) {
@@ -256,6 +254,19 @@ func (p *pass) drained() bool {
 		return p.wait(WaitDrain, "drain until "+clock(until.Time))
 	}
 	return true
+}
+
+// drain is how long requests in flight may take. Pods that do not stay up have
+// none; the sooner those go, the better for disruption budgets.
+func (p *pass) drain() time.Duration {
+	c := p.canary
+	if c == nil || c.Owner != OwnerWeir || c.Size == 0 || c.Available == 0 && p.crash() != nil {
+		return 0
+	}
+	if capacity := p.in.Rollout.Spec.Capacity; capacity != nil {
+		return capacity.ScaleDownDelay.Or(defaultScaleDownDelay)
+	}
+	return defaultScaleDownDelay
 }
 
 // end records the end of a rollback.

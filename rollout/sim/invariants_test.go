@@ -179,7 +179,7 @@ func (w *World) checkFailure(old *v1alpha1.RolloutStatus) {
 
 // beforeWrite checks the invariants of an effect on the state that it meets.
 func (w *World) beforeWrite(p *process, e *decide.Effect) {
-	w.checkFirstWrite(e)
+	w.checkFirstWrite(p, e)
 	st := w.status()
 	switch e.Kind {
 	case decide.EffectSetWeight:
@@ -204,7 +204,7 @@ func (w *World) beforeWrite(p *process, e *decide.Effect) {
 
 // checkFirstWrite: H4, the first write after the record of a rollback takes the
 // traffic. Writes in flight of others are races.
-func (w *World) checkFirstWrite(e *decide.Effect) {
+func (w *World) checkFirstWrite(p *process, e *decide.Effect) {
 	l := &w.ledger
 	if !l.firstWrite {
 		return
@@ -215,6 +215,8 @@ func (w *World) checkFirstWrite(e *decide.Effect) {
 	case e.Raise:
 		w.race(RaceInFlight)
 		l.inFlight = true
+	case p.seq != w.status().Record.Seq:
+		w.race(RaceInFlight)
 	case w.stage() == v1alpha1.StageRollingBack && w.rolledBackBy(e):
 		w.violate("H4", "the first write of the rollback is %s", e.Kind)
 	}
