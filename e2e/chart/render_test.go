@@ -192,20 +192,45 @@ func TestPoliciesSpareTheController(t *testing.T) {
 // What the controller and the user roles may do is written down, so that a
 // review sees every change of it.
 func TestRBACGolden(t *testing.T) {
-	var got bytes.Buffer
-	for _, o := range mustRender(t, nil, modern) {
+	cases := map[string]struct {
+		values map[string]any
+		file   string
+	}{
+		"Everywhere": {nil, "rbac.golden.yaml"},
+		"Namespaces": {map[string]any{"watchNamespaces": []any{"shop", "pay"}}, "rbac-namespaces.golden.yaml"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) { testGolden(t, roles(t, mustRender(t, tc.values, modern)), tc.file) })
+	}
+}
+
+// roles are the rules of all roles among objects, as text.
+func roles(t *testing.T, objects []*unstructured.Unstructured) []byte {
+	t.Helper()
+	var all bytes.Buffer
+	for _, o := range objects {
 		switch o.GetKind() {
 		case "Role", "ClusterRole":
-			text, err := yaml.Marshal(map[string]any{"kind": o.GetKind(), "name": o.GetName(), "labels": aggregations(o), "rules": o.Object["rules"]})
+			content := map[string]any{"kind": o.GetKind(), "name": o.GetName(), "labels": aggregations(o), "rules": o.Object["rules"]}
+			if o.GetNamespace() != "" {
+				content["namespace"] = o.GetNamespace()
+			}
+			text, err := yaml.Marshal(content)
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&got, "---\n%s", text)
+			fmt.Fprintf(&all, "---\n%s", text)
 		}
 	}
-	golden := filepath.Join("testdata", "rbac.golden.yaml")
+	return all.Bytes()
+}
+
+// testGolden compares a rendering with a file of testdata.
+func testGolden(t *testing.T, got []byte, file string) {
+	t.Helper()
+	golden := filepath.Join("testdata", file)
 	if *update {
-		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -213,7 +238,7 @@ func TestRBACGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("roles differ from %s (run with -update if that is meant): -want, +got:\n%s", golden, diff)
 	}
 }
@@ -254,6 +279,42 @@ func TestRBACIsNarrow(t *testing.T) {
 	}
 }
 
+// A controller of some namespaces is told so, may do nothing elsewhere, and has the
+// same rights there as one of all namespaces has everywhere.
+func TestWatchNamespaces(t *testing.T) {
+	objects := mustRender(t, map[string]any{"watchNamespaces": []any{"shop", "pay"}}, modern)
+	args := find[appsv1.Deployment](t, objects, "Deployment", "weir").Spec.Template.Spec.Containers[0].Args
+	if !slices.Contains(args, "--namespace=shop,pay") {
+		t.Errorf("the controller is not told its namespaces: %q", args)
+	}
+	everywhere := find[rbacv1.ClusterRole](t, mustRender(t, nil, modern), "ClusterRole", "weir").Rules
+	cluster := find[rbacv1.ClusterRole](t, objects, "ClusterRole", "weir").Rules
+	bound := map[string]bool{}
+	for _, o := range objects {
+		if o.GetName() != "weir-work" {
+			continue
+		}
+		bound[o.GetKind()+" "+o.GetNamespace()] = true
+		if o.GetKind() == "Role" {
+			role := find[rbacv1.Role](t, []*unstructured.Unstructured{o}, "Role", "weir-work")
+			if diff := cmp.Diff(everywhere, slices.Concat(cluster, role.Rules)); diff != "" {
+				t.Errorf("in namespace %s: -rights everywhere, +rights there:\n%s", o.GetNamespace(), diff)
+			}
+		}
+	}
+	want := map[string]bool{"Role shop": true, "Role pay": true, "RoleBinding shop": true, "RoleBinding pay": true}
+	if diff := cmp.Diff(want, bound); diff != "" {
+		t.Errorf("roles in the namespaces: -want, +got:\n%s", diff)
+	}
+	for _, rule := range cluster {
+		for _, resource := range rule.Resources {
+			if !slices.Contains([]string{"clusteranalysistemplates", "metricsources", "clusteranalysistemplates/status", "metricsources/status", "gateways"}, resource) {
+				t.Errorf("the controller may %v %s in all namespaces", rule.Verbs, resource)
+			}
+		}
+	}
+}
+
 func TestValuesAreChecked(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -265,6 +326,7 @@ func TestValuesAreChecked(t *testing.T) {
 		"Username":   {"a quote would end the literal of the policies", map[string]any{"controllerUsername": "o'hara"}, "controllerUsername"},
 		"NoSource":   {"a default MetricSource needs an address", map[string]any{"metricSource": map[string]any{"create": true}}, "metricSource"},
 		"BadFlag":    {"a further flag looks like one", map[string]any{"extraArgs": []any{"leader-elect=false"}}, "extraArgs"},
+		"BadSpace":   {"a namespace has a name of that kind", map[string]any{"watchNamespaces": []any{"team,other"}}, "watchNamespaces"},
 		"BadReplica": {"a number is not a string", map[string]any{"replicas": "two"}, "replicas"},
 	}
 	for name, tc := range cases {

@@ -63,6 +63,20 @@ type Options struct {
 	WithoutMutatingPolicies bool
 	// WithoutController leaves starting it to the caller.
 	WithoutController bool
+	// Namespaces are made, and are those that Weir works in. Absent: all.
+	Namespaces []string
+}
+
+// values of the chart.
+func (o Options) values() map[string]any {
+	namespaces := make([]any, 0, len(o.Namespaces))
+	for _, name := range o.Namespaces {
+		namespaces = append(namespaces, name)
+	}
+	return map[string]any{
+		"mutatingAdmissionPolicy": map[string]any{"enabled": !o.WithoutMutatingPolicies},
+		"watchNamespaces":         namespaces,
+	}
 }
 
 // Scheme knows every kind that the suites use.
@@ -98,11 +112,13 @@ func NewWorld(ctx context.Context, s *harness.Sandbox, opts Options) (*World, er
 	if opts.WithoutMutatingPolicies {
 		w.hold = v1alpha1.HoldPaused
 	}
-	err := chart.Install(ctx, w.Admin, chart.InstallOptions{
-		WithoutController: true,
-		Values:            map[string]any{"mutatingAdmissionPolicy": map[string]any{"enabled": !opts.WithoutMutatingPolicies}},
-	})
-	if err != nil {
+	for _, name := range opts.Namespaces {
+		if _, err := w.NewNamespace(ctx, name); err != nil {
+			return nil, err
+		}
+		opts.ControllerArgs = append(opts.ControllerArgs, "--namespace="+name)
+	}
+	if err := chart.Install(ctx, w.Admin, chart.InstallOptions{WithoutController: true, Values: opts.values()}); err != nil {
 		return nil, fmt.Errorf("cannot install the chart: %w", err)
 	}
 	if err := w.createMetricSource(ctx); err != nil {
