@@ -21,6 +21,7 @@ import (
 func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.Effect) error {
 	for _, effect := range effects {
 		err := r.perform(ctx, o, effect)
+		o.done = o.done || workload.Handles(effect.Kind)
 		r.Telemetry.Effect(string(effect.Kind), err)
 		if err != nil {
 			return err
@@ -71,7 +72,10 @@ func (r *Reconciler) confirmRaise(pass workload.Pass, effect decide.Effect) prov
 
 // workloadPass is what effects on the workload rest on.
 func (o *observation) workloadPass() workload.Pass {
-	pass := workload.Pass{Rollout: o.rollout, Services: o.facts.Services()}
+	pass := workload.Pass{Rollout: o.rollout, Services: o.facts.Services(), Recorded: o.recorded}
+	if !o.done {
+		pass.Facts = &o.facts
+	}
 	if o.provider != nil {
 		pass.Routes = func(ctx context.Context) (providers.Observation, error) {
 			if len(o.target.Routes) == 0 {
@@ -99,10 +103,12 @@ func (r *Reconciler) setFinalizer(ctx context.Context, o *observation, set func(
 		return nil
 	}
 	patch := client.MergeFromWithOptions(o.rollout, client.MergeFromWithOptimisticLock{})
+	began := r.Now()
 	if err := r.Writer.Patch(ctx, changed, patch); err != nil {
 		return fmt.Errorf("cannot change metadata.finalizers: %w", err)
 	}
-	o.rollout = changed
+	o.rollout, o.recorded = changed, began
+	r.written.keep(changed)
 	return nil
 }
 

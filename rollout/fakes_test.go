@@ -58,6 +58,8 @@ type shell struct {
 	state     telemetry.State
 	// stale are keys of Rollouts that the cache does not have.
 	stale map[types.NamespacedName]bool
+	// outdated is what the cache has of the Rollout, if it is not the newest.
+	outdated *v1alpha1.Rollout
 }
 
 // newShell makes one whose API server has the objects.
@@ -138,6 +140,10 @@ func (c cacheOf) Get(ctx context.Context, key client.ObjectKey, obj client.Objec
 	if c.s.stale[key] {
 		return client.IgnoreAlreadyExists(notFound(key.Name))
 	}
+	if rollout, ok := obj.(*v1alpha1.Rollout); ok && c.s.outdated != nil {
+		c.s.outdated.DeepCopyInto(rollout)
+		return nil
+	}
 	return c.Reader.Get(ctx, key, obj, opts...)
 }
 
@@ -176,7 +182,7 @@ func (f *fakeWorkload) Forget(_ context.Context, namespace, rollout string) erro
 	return nil
 }
 
-func (f *fakeWorkload) Warnings(context.Context, *v1alpha1.Rollout) ([]string, error) {
+func (f *fakeWorkload) Warnings(context.Context, *v1alpha1.Rollout, workload.Facts) ([]string, error) {
 	return f.warnings, nil
 }
 

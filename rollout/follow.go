@@ -76,6 +76,7 @@ func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) erro
 	r.Pods.Forget(name)
 	r.Analyses.Forget(name)
 	r.Telemetry.Forget(name)
+	r.written.forget(name)
 	if name.Name == v1alpha1.RolloutOff {
 		return nil // No Rollout has that name: it says that a workload is not in Weir's hands.
 	}

@@ -7,7 +7,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,25 +33,29 @@ type observation struct {
 	target    providers.Target
 	templates []metrics.Template
 	input     decide.Input
+	// recorded is when the pass began to write the Rollout as it is here, zero if
+	// it has not.
+	recorded time.Time
+	// done says that an effect of the pass was on the workload or its Services.
+	done bool
 }
 
 // observe reads everything that a decision about a Rollout may rest on; live
 // asks the API server. An error is never an observation: an object that cannot
 // be read is not one that is not there.
-func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, live bool) (*observation, error) {
-	rollout, err := r.read(ctx, key, live)
-	if err != nil {
-		return nil, err
-	}
+func (r *Reconciler) observe(ctx context.Context, rollout *v1alpha1.Rollout, live bool) (*observation, error) {
 	o := &observation{rollout: rollout}
 	o.input = decide.Input{
 		Term: r.Term, Fresh: live, Rollout: rollout, Provider: specProvider(rollout),
 	}
-	if err := r.observeTraffic(ctx, o, live); err != nil {
-		return nil, err
-	}
-	if o.input.Approvals, err = r.approvals(ctx, rollout, live); err != nil {
-		return nil, err
+	reads, readCtx := errgroup.WithContext(ctx)
+	reads.Go(func() error { return r.observeTraffic(readCtx, o, live) })
+	reads.Go(func() (err error) {
+		o.input.Approvals, err = r.approvals(readCtx, rollout, live)
+		return err
+	})
+	if err := reads.Wait(); err != nil {
+		return nil, err //nolint:wrapcheck // they say what could not be read
 	}
 	o.observeSpec()
 	if err := r.observeOthers(ctx, o); err != nil {
@@ -64,16 +70,23 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName, live
 }
 
 // read the Rollout. That it is not in a cache means nothing.
+//
+// A pass that rests on live reads of everything else may have the Rollout from
+// the cache: its record is a compare-and-swap on the Rollout as it was read, and
+// so is, without a record, the confirmation before each effect. An outdated copy
+// costs a pass, and changes nothing; after that the Rollout is read live.
 func (r *Reconciler) read(ctx context.Context, key types.NamespacedName, live bool) (*v1alpha1.Rollout, error) {
 	rollout := &v1alpha1.Rollout{}
-	err := errGone
 	if !live {
-		err = client.IgnoreNotFound(r.Cached.Get(ctx, key, rollout))
+		err := r.Cached.Get(ctx, key, rollout)
+		switch {
+		case err == nil:
+			return r.written.newest(rollout), nil
+		case !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("cannot read the Rollout: %w", err)
+		}
 	}
-	if live || rollout.UID == "" {
-		err = r.Live.Get(ctx, key, rollout)
-	}
-	switch {
+	switch err := r.Live.Get(ctx, key, rollout); {
 	case apierrors.IsNotFound(err):
 		return nil, errGone
 	case err != nil:
@@ -240,12 +253,12 @@ func underWay(rollout *v1alpha1.Rollout) bool {
 	}
 }
 
-// approvals are those of a Rollout, oldest first. At rest they are read from the
-// cache even in a live pass: there, one more can only start what is decided
-// again.
+// approvals are those of a Rollout, oldest first. They are read live while one
+// can end the release, or hold it back. At other stages one more can only start
+// what is decided again, so that the cache suffices even for a live pass.
 func (r *Reconciler) approvals(ctx context.Context, rollout *v1alpha1.Rollout, live bool) ([]v1alpha1.Approval, error) {
 	reader := r.Cached
-	if live && underWay(rollout) {
+	if live && measured(rollout) {
 		reader = r.Live
 	}
 	list := &v1alpha1.ApprovalList{}

@@ -105,7 +105,7 @@ func TestObserveRoutes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newShell(t, tc.rollout)
 			s.routes = tc.routes
-			o, err := s.observe(t.Context(), web, false)
+			o, err := s.observe(t.Context(), s.rollout(), false)
 			if tc.err {
 				if err == nil {
 					t.Errorf("%s: got no error", tc.reason)
@@ -133,7 +133,7 @@ func TestPairsComeFromTheServicesThatSelectTheWorkload(t *testing.T) {
 		asked = append(asked, target.Pairs)
 		return providers.Observation{Services: []string{"web", "other"}, Split: len(target.Pairs) > 0}, nil
 	}
-	o, err := s.observe(t.Context(), web, true)
+	o, err := s.observe(t.Context(), s.rollout(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestOthers(t *testing.T) {
 			s.facts.Backends = []decide.Backend{{Name: "web", Exists: true}}
 			s.facts.Target.Label = tc.label
 			s.routes = func(providers.Target, bool) (providers.Observation, error) { return providers.Observation{}, nil }
-			o, err := s.observe(t.Context(), web, false)
+			o, err := s.observe(t.Context(), s.rollout(), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -224,7 +224,7 @@ func TestObserveAnalysis(t *testing.T) {
 		Share:     &analysis.Share{Share: evaluate.Share{Canary: 4.6, Total: 100.2}, Start: began, End: began.Add(time.Second)},
 		StepStart: began,
 	}
-	o, err := s.observe(t.Context(), web, false)
+	o, err := s.observe(t.Context(), s.rollout(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

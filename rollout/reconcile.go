@@ -58,7 +58,7 @@ type Cleaner interface {
 
 // Warner finds what makes a release less safe than it looks.
 type Warner interface {
-	Warnings(ctx context.Context, rollout *v1alpha1.Rollout) ([]string, error)
+	Warnings(ctx context.Context, rollout *v1alpha1.Rollout, facts workload.Facts) ([]string, error)
 }
 
 // Templates finds the analysis templates of a Rollout, and what is wrong with
@@ -119,6 +119,8 @@ type Reconciler struct {
 	Term string
 	// Now is the clock.
 	Now func() time.Time
+
+	written written
 }
 
 // Reconcile makes a pass over one Rollout, and further ones at once while
@@ -127,7 +129,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	began := r.Now()
 	live := r.Pods.Trouble(request.NamespacedName)
 	for attempt := 1; ; attempt++ {
-		d, err := r.pass(ctx, request.NamespacedName, live)
+		d, err := r.pass(ctx, request.NamespacedName, live, attempt > 1)
 		switch {
 		case errors.Is(err, errGone):
 			return reconcile.Result{}, r.forget(ctx, request.NamespacedName)
@@ -148,15 +150,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 // pass observes, decides, records and acts once. With live it does not begin
-// with the caches.
-func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, live bool) (decide.Decision, error) {
-	o, err := r.observe(ctx, name, live)
+// with the caches; again says that one has just come to nothing, so that the
+// Rollout itself may be outdated there.
+func (r *Reconciler) pass(ctx context.Context, name types.NamespacedName, live, again bool) (decide.Decision, error) {
+	rollout, err := r.read(ctx, name, again)
+	if err != nil {
+		return decide.Decision{}, err
+	}
+	o, err := r.observe(ctx, rollout, live)
 	if err != nil {
 		return decide.Decision{}, err
 	}
 	d := r.Decide(o.input)
 	if d.ReadLive && !live {
-		if o, err = r.observe(ctx, name, true); err != nil {
+		if o, err = r.observe(ctx, rollout, true); err != nil {
 			return decide.Decision{}, err
 		}
 		d = r.Decide(o.input)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -46,6 +47,7 @@ func (r *Reconciler) record(ctx context.Context, o *observation, d decide.Decisi
 	}
 	recorded := o.rollout.DeepCopy()
 	recorded.Status = *d.Status
+	began := r.Now()
 	err := r.Writer.Status().Update(ctx, recorded)
 	r.Telemetry.Effect(countRecord, err)
 	if err != nil {
@@ -56,7 +58,8 @@ func (r *Reconciler) record(ctx context.Context, o *observation, d decide.Decisi
 	log.FromContext(ctx).Info("Recorded", "seq", recorded.Status.Record.Seq, "release", after.Number,
 		"stage", after.Stage, "stageBefore", before.Stage, "step", after.StepIndex, "cause", after.Cause,
 		"desiredWeight", recorded.Status.Record.DesiredWeight)
-	o.rollout = recorded
+	o.rollout, o.recorded = recorded, began
+	r.written.keep(recorded)
 	return nil
 }
 
@@ -66,11 +69,9 @@ func (r *Reconciler) tell(ctx context.Context, o *observation, before v1alpha1.R
 	for _, e := range d.Events {
 		r.Events.Eventf(o.rollout, nil, string(e.Type), e.Reason, e.Action, "%s", e.Message)
 	}
-	for _, answer := range d.Answers {
-		r.answer(ctx, o, answer)
-	}
+	r.answer(ctx, o, d.Answers)
 	if before.Release.Number != o.rollout.Status.Release.Number {
-		r.warn(ctx, o.rollout)
+		r.warn(ctx, o)
 	}
 	if ended := newest(o.rollout.Status.History); ended != nil && !equality.Semantic.DeepEqual(ended, newest(before.History)) {
 		r.Telemetry.ReleaseEnded(o.rollout.Namespace, ended.Result)
@@ -89,13 +90,13 @@ func (r *Reconciler) tell(ctx context.Context, o *observation, before v1alpha1.R
 }
 
 // warn says, at the start of a release, what makes it less safe than it looks.
-func (r *Reconciler) warn(ctx context.Context, rollout *v1alpha1.Rollout) {
-	warnings, err := r.Warner.Warnings(ctx, rollout)
+func (r *Reconciler) warn(ctx context.Context, o *observation) {
+	warnings, err := r.Warner.Warnings(ctx, o.rollout, o.facts)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "Cannot look for what makes the release less safe")
 	}
 	for _, warning := range warnings {
-		r.Events.Eventf(rollout, nil, string(decide.EventWarning), "LessSafe", "Release", "%s", warning)
+		r.Events.Eventf(o.rollout, nil, string(decide.EventWarning), "LessSafe", "Release", "%s", warning)
 	}
 }
 
@@ -107,13 +108,25 @@ func newest(history []v1alpha1.HistoryEntry) *v1alpha1.HistoryEntry {
 	return &history[0]
 }
 
-// answer says in the status of an Approval whether it counted.
-func (r *Reconciler) answer(ctx context.Context, o *observation, answer decide.Answer) {
-	for i := range o.input.Approvals {
-		if o.input.Approvals[i].UID != answer.UID {
+// answer says in the status of Approvals whether they counted. That is said once,
+// so it must not rest on an outdated Rollout.
+func (r *Reconciler) answer(ctx context.Context, o *observation, answers []decide.Answer) {
+	if len(answers) == 0 {
+		return
+	}
+	logger := log.FromContext(ctx).V(1)
+	if o.recorded.IsZero() {
+		if err := r.Workload.Confirm(ctx, o.workloadPass()); err != nil {
+			logger.Info("Cannot answer Approvals, the next pass will", "cause", err.Error())
+			return
+		}
+	}
+	for _, answer := range answers {
+		at := slices.IndexFunc(o.input.Approvals, func(a v1alpha1.Approval) bool { return a.UID == answer.UID })
+		if at < 0 {
 			continue
 		}
-		approval := o.input.Approvals[i].DeepCopy()
+		approval := o.input.Approvals[at].DeepCopy()
 		status := metav1.ConditionFalse
 		if answer.Counted {
 			status = metav1.ConditionTrue
@@ -125,7 +138,7 @@ func (r *Reconciler) answer(ctx context.Context, o *observation, answer decide.A
 		err := r.Writer.Status().Update(ctx, approval)
 		r.Telemetry.Effect(countAnswer, err)
 		if err != nil {
-			log.FromContext(ctx).V(1).Info("Cannot answer an Approval, the next pass will", "approval", approval.Name, "cause", err.Error())
+			logger.Info("Cannot answer an Approval, the next pass will", "approval", approval.Name, "cause", err.Error())
 		}
 	}
 }

@@ -50,7 +50,7 @@ func release(change func(*Input)) Input {
 		},
 		Route: &Route{Split: true, Weight: 2000, LowestWeight: 2000, Accepted: true, Stamp: 8, HighestStamp: 8},
 		Backends: []Backend{
-			{Name: "web", Exists: true, Revision: "s1", Seen: "s1", ReadyStable: 10},
+			{Name: "web", Exists: true, Revision: "s1", Seen: "s1"},
 			{Name: "web-canary", Canary: true, Exists: true, Revision: "wc", Seen: "wc", ReadyCanary: 2, Stamp: 8},
 		},
 	}

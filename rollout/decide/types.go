@@ -170,8 +170,8 @@ type Backend struct {
 	// the last one that the endpoint controller has acted on. (It copies the
 	// labels of the Service to the slices, weir.dev/pin among them.)
 	Seen string
-	// ReadyStable and ReadyCanary are the ready endpoints of each version.
-	ReadyStable, ReadyCanary int32
+	// ReadyCanary are the ready endpoints of the canary.
+	ReadyCanary int32
 	// Stamp on the Service; 0 when it has none.
 	Stamp int64
 }

@@ -376,9 +376,9 @@ func (p *process) observeRoutes(in *decide.Input) {
 	p.view = v
 	in.Route = &p.view
 	sv, sl := w.services.at(p.read[kindServices]), w.slices.at(p.read[kindSlices])
-	stable, canary := hashNamed(in.Rollout.Status.Stable.Revision), hashNamed(in.Rollout.Status.Canary.Revision)
+	canary := hashNamed(in.Rollout.Status.Canary.Revision)
 	p.backends[0] = decide.Backend{Name: "web", Exists: true, Revision: pinName(sv.user.pin), Seen: pinName(sl.user.seen),
-		ReadyStable: sl.user.count(stable), ReadyCanary: sl.user.count(canary)}
+		ReadyCanary: sl.user.count(canary)}
 	p.backends[1] = decide.Backend{Name: "web-canary", Canary: true, Exists: sv.canary.exists, Revision: pinName(sv.canary.pin),
 		Seen: pinName(sl.canary.seen), ReadyCanary: sl.canary.count(canary), Stamp: sv.canary.stamp}
 	in.Backends = p.backends[:]

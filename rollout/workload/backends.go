@@ -9,7 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -174,31 +177,55 @@ func (s *snapshot) backend(service *corev1.Service, endpointSlices []discoveryv1
 
 // stranger is a pod behind a Service that is not of the workload, if there is one. Narrowing
 // the Service to a revision would take them out, so the caller must know. Only
-// a wide Service can have any; the pod is read, since the list of the
-// workload's pods may be a moment younger or older than the endpoints.
+// a wide Service can have any.
 func (c *Client) stranger(ctx context.Context, s *snapshot, service *corev1.Service, endpointSlices []discoveryv1.EndpointSlice) (string, error) {
-	if !s.live || s.target == nil || shared(s.rollout) || service.Spec.Selector[HashLabel] != "" {
+	pods := readyPods(endpointSlices)
+	if len(pods) == 0 || !s.live || s.target == nil || shared(s.rollout) || service.Spec.Selector[HashLabel] != "" {
 		return "", nil
 	}
-	ours := s.podRevisions()
-	pods := readyPods(endpointSlices)
+	ours, err := c.podMetadata(ctx, s)
+	if err != nil {
+		return "", err
+	}
 	for _, uid := range slices.Sorted(maps.Keys(pods)) {
-		if _, ok := ours[uid]; ok {
+		if ours[uid] {
 			continue
 		}
-		pod := &corev1.Pod{}
-		err := c.live.Get(ctx, key(s.rollout, pods[uid]), pod)
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return "", fmt.Errorf("cannot read Pod %q: %w", pods[uid], err)
-		}
-		if !s.selector.Matches(labels.Set(pod.Labels)) {
-			return pod.Name, nil
+		// The list may be a moment younger or older than the endpoints.
+		if stranger, err := c.isStranger(ctx, s, pods[uid]); err != nil || stranger {
+			return pods[uid], err
 		}
 	}
 	return "", nil
+}
+
+// isStranger is true for a pod that is there and not of the workload.
+func (c *Client) isStranger(ctx context.Context, s *snapshot, name string) (bool, error) {
+	pod := &metav1.PartialObjectMetadata{}
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	err := c.live.Get(ctx, key(s.rollout, name), pod)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot read Pod %q: %w", name, err)
+	}
+	return !s.selector.Matches(labels.Set(pod.Labels)), nil
+}
+
+// podMetadata lists the pods of the workload, of all revisions: their metadata
+// suffice.
+func (c *Client) podMetadata(ctx context.Context, s *snapshot) (map[types.UID]bool, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	if err := c.live.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabelsSelector{Selector: s.selector}); err != nil {
+		return nil, fmt.Errorf("cannot list the pods of Deployment %q: %w", s.target.Name, err)
+	}
+	found := make(map[types.UID]bool, len(list.Items))
+	for i := range list.Items {
+		found[list.Items[i].UID] = true
+	}
+	return found, nil
 }
 
 // shared is true if callers beside the routes may meet the canary, so that the

@@ -43,13 +43,13 @@ func TestBackends(t *testing.T) {
 			reason:  "A wide Service has endpoints of both versions.",
 			rollout: rollout(),
 			objs:    []client.Object{service(), slice("web", "", append(stablePods, canaryPods...)...)},
-			want:    []decide.Backend{{Name: "web", Exists: true, ReadyStable: 4, ReadyCanary: 2}, absent},
+			want:    []decide.Backend{{Name: "web", Exists: true, ReadyCanary: 2}, absent},
 		},
 		"PinNotSeen": {
 			reason:  "A pin is not acted on before the slices show it.",
 			rollout: rollout(),
 			objs:    []client.Object{service(pinned(stableHash)), slice("web", "", stablePods...)},
-			want:    []decide.Backend{{Name: "web", Exists: true, Revision: stableHash, ReadyStable: 4}, absent},
+			want:    []decide.Backend{{Name: "web", Exists: true, Revision: stableHash}, absent},
 		},
 		"Split": {
 			reason:  "A narrowed Service and the canary's twin.",
@@ -58,7 +58,7 @@ func TestBackends(t *testing.T) {
 				service(pinned(stableHash)), slice("web", stableHash, stablePods...), twin(), slice("web-canary", v2, canaryPods...),
 			},
 			want: []decide.Backend{
-				{Name: "web", Exists: true, Revision: stableHash, Seen: stableHash, ReadyStable: 4},
+				{Name: "web", Exists: true, Revision: stableHash, Seen: stableHash},
 				{Name: "web-canary", Canary: true, Exists: true, Revision: v2, Seen: v2, ReadyCanary: 2, Stamp: 6},
 			},
 		},
@@ -69,7 +69,7 @@ func TestBackends(t *testing.T) {
 				service(func(s *corev1.Service) { s.Labels = map[string]string{v1alpha1.PinLabel: v1alpha1.PinOff} }),
 				slice("web", v1alpha1.PinOff, stablePods...),
 			},
-			want: []decide.Backend{{Name: "web", Exists: true, ReadyStable: 4}, absent},
+			want: []decide.Backend{{Name: "web", Exists: true}, absent},
 		},
 		"NotOurs": {
 			reason:  "A Service behind the routes that selects other pods is not split.",
@@ -114,20 +114,20 @@ func TestBackends(t *testing.T) {
 			reason:   "A Service that also selects pods of others would lose them.",
 			rollout:  rollout(),
 			objs:     []client.Object{foreign, service(), slice("web", "", append(stablePods, foreign)...)},
-			want:     []decide.Backend{{Name: "web", Exists: true, ReadyStable: 4}, absent},
+			want:     []decide.Backend{{Name: "web", Exists: true}, absent},
 			problems: []string{"spec.traffic.otherCallers"},
 		},
 		"StrangersGone": {
 			reason:  "An endpoint whose pod is gone already is not a stranger.",
 			rollout: rollout(),
 			objs:    []client.Object{service(), slice("web", "", append(stablePods, foreign)...)},
-			want:    []decide.Backend{{Name: "web", Exists: true, ReadyStable: 4}, absent},
+			want:    []decide.Backend{{Name: "web", Exists: true}, absent},
 		},
 		"StrangersShared": {
 			reason:  "A Service that is not narrowed loses nobody.",
 			rollout: rollout(func(r *v1alpha1.Rollout) { r.Spec.Traffic.OtherCallers = v1alpha1.OtherCallersShared }),
 			objs:    []client.Object{foreign, service(), slice("web", "", append(stablePods, foreign)...)},
-			want:    []decide.Backend{{Name: "web", Exists: true, ReadyStable: 4}, absent},
+			want:    []decide.Backend{{Name: "web", Exists: true}, absent},
 		},
 	}
 	for name, tc := range cases {

@@ -16,7 +16,7 @@ import (
 
 // createCanary makes the canary's ReplicaSet from the workload's template.
 func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.decidedOn(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,9 @@ func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effe
 	if apierrors.IsAlreadyExists(err) {
 		return c.checkCanary(ctx, pass, canary.GetName(), s.digest)
 	}
+	if err == nil {
+		_, err = c.rememberDigest(canary)
+	}
 	return err
 }
 
@@ -64,7 +67,7 @@ func (s *snapshot) noTwin(revision string) error {
 // checkCanary makes sure that the set which has the canary's name is the canary,
 // made by an earlier attempt or by another controller a moment ago.
 func (c *Client) checkCanary(ctx context.Context, pass Pass, name, digest string) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.readLive(ctx, pass.Rollout, noPods)
 	if err != nil {
 		return err
 	}
@@ -167,14 +170,29 @@ func (c *Client) deleteCanary(ctx context.Context, pass Pass, effect decide.Effe
 // canary reads a ReplicaSet that Weir made for the Rollout and that nobody has
 // adopted.
 func (c *Client) canary(ctx context.Context, pass Pass, name string) (*appsv1.ReplicaSet, error) {
-	rs := &appsv1.ReplicaSet{}
-	if err := c.live.Get(ctx, key(pass.Rollout, name), rs); err != nil {
-		return nil, fmt.Errorf("cannot read ReplicaSet %q: %w", name, err)
+	rs, err := c.replicaSet(ctx, pass, name)
+	if err != nil {
+		return nil, err
 	}
 	if rs.Labels[v1alpha1.ManagedLabel] != pass.Rollout.Name || metav1.GetControllerOfNoCopy(rs) != nil {
 		return nil, unmet("ReplicaSet %q was not made by Weir for this Rollout, or is adopted", name)
 	}
 	return rs, pass.fence(rs)
+}
+
+// replicaSet is a ReplicaSet of the Rollout, as it was read for the decision or is
+// now.
+func (c *Client) replicaSet(ctx context.Context, pass Pass, name string) (*appsv1.ReplicaSet, error) {
+	if pass.decided != nil {
+		if set, ok := pass.decided.named(name); ok {
+			return set.DeepCopy(), nil
+		}
+	}
+	rs := &appsv1.ReplicaSet{}
+	if err := c.live.Get(ctx, key(pass.Rollout, name), rs); err != nil {
+		return nil, fmt.Errorf("cannot read ReplicaSet %q: %w", name, err)
+	}
+	return rs, nil
 }
 
 // orUnmet is err, or else an ErrPrecondition.

@@ -47,6 +47,12 @@ func (c *Client) freshDigest(ctx context.Context, kind schema.GroupVersionKind, 
 	if err != nil {
 		return "", err
 	}
+	return c.rememberDigest(full)
+}
+
+// rememberDigest gives the digest of the template of an object as the API server
+// has it, and keeps it.
+func (c *Client) rememberDigest(full *unstructured.Unstructured) (string, error) {
 	t, err := templateOf(full)
 	if err != nil {
 		return "", err

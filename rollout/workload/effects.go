@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,9 +24,19 @@ type Pass struct {
 	Services []string
 	// Routes reads live what the routes send to the canary; nil without routes.
 	Routes func(context.Context) (providers.Observation, error)
+	// Facts are what the decision rests on, if they were read live and nothing
+	// was done since that could change them.
+	Facts *Facts
+	// Recorded is when the pass began to write the Rollout as it is here, zero if
+	// it has not written it.
+	Recorded time.Time
 
-	// confirm is asked between the read of an object and the write of it.
+	// confirm is asked between the read of an object and the write of it. raise
+	// says that the effect raises.
 	confirm func(context.Context) error
+	raise   bool
+	// decided is what Facts were taken from, as long as an effect may rest on it.
+	decided *snapshot
 }
 
 // seq is the stamp of every write of the pass.
@@ -76,11 +87,15 @@ func (c *Client) Apply(ctx context.Context, pass Pass, effect decide.Effect) err
 	if !ok {
 		return fmt.Errorf("effect %q is not one on the workload or its Services", effect.Kind)
 	}
+	pass.raise = effect.Raise
 	pass.confirm = func(ctx context.Context) error {
 		if effect.Raise {
 			return c.ConfirmRaise(ctx, pass)
 		}
 		return c.Confirm(ctx, pass)
+	}
+	if err := c.takeDecided(ctx, &pass); err != nil {
+		return fmt.Errorf("cannot perform %s: %w", effect.Kind, err)
 	}
 	if err := perform(c, ctx, pass, effect); err != nil {
 		return fmt.Errorf("cannot perform %s: %w", effect.Kind, missing(err))
@@ -129,7 +144,7 @@ func (c *Client) ConfirmRaise(ctx context.Context, pass Pass) error {
 	}
 	if revisionOfDigest(digest) != canary || target.DeletionTimestamp != nil {
 		// The name of a template may also be that of a set which has it.
-		s, err := c.readLive(ctx, pass.Rollout, false)
+		s, err := c.readLive(ctx, pass.Rollout, noPods)
 		if err != nil {
 			return err
 		}
@@ -192,13 +207,14 @@ func annotate(obj metav1.Object, key, value string) {
 // that the object is still as it was read. Fields that this client library does
 // not know are not in the difference, and stay.
 func (c *Client) patch(ctx context.Context, pass Pass, before, after client.Object) error {
-	if err := pass.confirm(ctx); err != nil {
+	if err := c.confirmChange(ctx, pass, before); err != nil {
 		return err
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := c.writer.Patch(ctx, after, patch, client.FieldOwner(FieldManager)); err != nil {
 		return fmt.Errorf("cannot change %q: %w", after.GetName(), err)
 	}
+	c.keepDigest(before, after)
 	return nil
 }
 

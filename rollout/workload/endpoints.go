@@ -70,33 +70,22 @@ func seen(endpointSlices []discoveryv1.EndpointSlice) string {
 	return first
 }
 
-// countReady counts the ready endpoints of a Service by version: pods, not
-// addresses, which in dual-stack clusters are two for a pod.
+// countReady counts the ready endpoints of a Service that are of the canary: pods,
+// not addresses, which in dual-stack clusters are two for a pod.
 func (s *snapshot) countReady(fact *decide.Backend, endpointSlices []discoveryv1.EndpointSlice) {
-	status := &s.rollout.Status
-	revisions := s.podRevisions()
-	for pod := range readyPods(endpointSlices) {
-		revision := revisions[pod]
-		if !s.live && fact.Seen == fact.Revision {
-			revision = fact.Revision // the selector admits no other
-		}
-		switch revision {
-		case "":
-		case status.Stable.Revision:
-			fact.ReadyStable++
-		case status.Canary.Revision:
+	canary := s.rollout.Status.Canary.Revision
+	if canary == "" {
+		return
+	}
+	ready := readyPods(endpointSlices)
+	if !s.live && fact.Revision == canary && fact.Seen == canary {
+		fact.ReadyCanary = int32(len(ready)) // Caches have no pods, but the selector admits no other.
+	}
+	for i := range s.pods {
+		if _, ok := ready[s.pods[i].UID]; ok && s.pods[i].Labels[HashLabel] == canary {
 			fact.ReadyCanary++
 		}
 	}
-}
-
-// podRevisions gives the revision of each pod of the workload.
-func (s *snapshot) podRevisions() map[types.UID]string {
-	revisions := make(map[types.UID]string, len(s.pods))
-	for i := range s.pods {
-		revisions[s.pods[i].UID] = s.pods[i].Labels[HashLabel]
-	}
-	return revisions
 }
 
 // readyPods are the pods behind the ready endpoints, with their names.

@@ -20,6 +20,9 @@ type Facts struct {
 	Sets     []decide.Set
 	Backends []decide.Backend
 	Problems []decide.Problem
+
+	// snapshot that they were taken from, nil if from the caches.
+	snapshot *snapshot
 }
 
 // Services are the user's Services whose callers are split.
@@ -37,7 +40,8 @@ func (f Facts) Services() []string {
 // found behind its routes; those that do not select the workload's pods are
 // left out of the Facts. Without routes it is empty, and so are the Backends.
 //
-// With live everything is read from the API server. Without, the Facts come
+// With live everything is read from the API server; of the pods, those of the
+// canary. Without, the Facts come
 // from the informers and are less: no pods, so no crashes, obstacles, ready
 // endpoints or terminating pods; only those sets and Services that the caches
 // hold; and no Problems. Target.Hold is the caller's to fill in.
@@ -49,7 +53,7 @@ func (c *Client) Observe(ctx context.Context, rollout *v1alpha1.Rollout, service
 		err error
 	)
 	if live {
-		s, err = c.readLive(ctx, rollout, true)
+		s, err = c.readLive(ctx, rollout, canaryPods)
 	} else {
 		s, err = c.readCached(ctx, rollout)
 	}
@@ -63,6 +67,7 @@ func (c *Client) Observe(ctx context.Context, rollout *v1alpha1.Rollout, service
 	}
 	facts.Backends = found.backends
 	if live {
+		facts.snapshot = s
 		if facts.Problems, err = c.problems(ctx, s, found); err != nil {
 			return Facts{}, err
 		}
@@ -139,7 +144,7 @@ func (s *snapshot) setFacts() []decide.Set {
 		if set.DeletionTimestamp != nil {
 			fact.Size = 0 // it makes no pods any more, whatever its spec says
 		}
-		if s.live {
+		if s.hasPodsOf(set) {
 			s.podFacts(set, &fact)
 		}
 		facts = append(facts, fact)

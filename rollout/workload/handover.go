@@ -13,7 +13,7 @@ import (
 // beginHandOver lets the workload's controller adopt, but not roll: the
 // annotation and the end of the pause are one write.
 func (c *Client) beginHandOver(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, true)
+	s, err := c.readLive(ctx, pass.Rollout, canaryPods)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *snapshot) full(revision string) error {
 // no annotation of its desired size, which would make the controller scale the
 // sets in proportion.
 func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, true)
+	s, err := c.readLive(ctx, pass.Rollout, canaryPods)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) err
 // to a template that nobody has promoted: then the workload is paused again in
 // the same write.
 func (c *Client) endHandOver(ctx context.Context, pass Pass, _ decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.decidedOn(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (c *Client) endHandOver(ctx context.Context, pass Pass, _ decide.Effect) er
 // unveto takes the annotation off a set, to which the workload's controller has
 // copied it. Left there, kubectl rollout undo would bring it back.
 func (c *Client) unveto(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.decidedOn(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (c *Client) unveto(ctx context.Context, pass Pass, effect decide.Effect) er
 
 // deleteTwin deletes an empty set of history.
 func (c *Client) deleteTwin(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, true)
+	s, err := c.readLive(ctx, pass.Rollout, allPods)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (s *snapshot) hasPods(set set) bool {
 // template has paused the workload in the middle of its roll from one to the
 // other. The workload's controller gives them to the larger set.
 func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.readLive(ctx, pass.Rollout, noPods)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect)
 // Where it has none, the set has to go altogether, before the controller looks
 // at another; that is done only when none of its pods serves.
 func (c *Client) expelSet(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.readLive(ctx, pass.Rollout, noPods)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 // label is for the pin policy, which keeps label and selector whatever others
 // write, and for the EndpointSlices, which show by it what was acted on.
 func (c *Client) pin(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.readLive(ctx, pass.Rollout, noPods)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (s *snapshot) onlyActive(revision string) error {
 // widen takes the pin and every mark of Weir's off a Service of the user's.
 func (c *Client) widen(ctx context.Context, pass Pass, effect decide.Effect) error {
 	if pass.Rollout.Status.Release.Stage != v1alpha1.StageAdopting {
-		s, err := c.readLive(ctx, pass.Rollout, false)
+		s, err := c.readLive(ctx, pass.Rollout, noPods)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -26,14 +28,31 @@ import (
 type snapshot struct {
 	rollout *v1alpha1.Rollout
 	live    bool
+	// read is when the reading began.
+	read time.Time
 	// target is nil when there is no such Deployment.
 	target   *appsv1.Deployment
 	selector labels.Selector
 	digest   string
 	sets     []set
-	// pods of the workload's selector, whoever controls them; live only.
-	pods []corev1.Pod
+	// pods of the workload's selector, whoever controls them, as far as they are
+	// in scope; live only. podsOf is the revision that they are of, if scope is
+	// canaryPods.
+	pods   []corev1.Pod
+	scope  scope
+	podsOf string
 }
+
+// scope says which pods a snapshot has. Pods are most of what there is to read of
+// a workload, and only those of the canary tell what its ReplicaSet does not.
+type scope uint8
+
+const (
+	noPods scope = iota
+	// canaryPods are those of the canary's revision.
+	canaryPods
+	allPods
+)
 
 // set is a ReplicaSet, who owns it, and the digest of its template, which is
 // empty for a set of history whose template is not the workload's.
@@ -68,10 +87,12 @@ func key(rollout *v1alpha1.Rollout, name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: rollout.Namespace, Name: name}
 }
 
-// readLive reads the workload from the API server. Pods are left out unless
-// they are asked for.
-func (c *Client) readLive(ctx context.Context, rollout *v1alpha1.Rollout, withPods bool) (*snapshot, error) {
-	s := &snapshot{rollout: rollout, live: true}
+// readLive reads the workload from the API server, with the pods in scope.
+func (c *Client) readLive(ctx context.Context, rollout *v1alpha1.Rollout, pods scope) (*snapshot, error) {
+	s := &snapshot{rollout: rollout, live: true, read: c.now(), scope: pods}
+	if pods == canaryPods {
+		s.podsOf = rollout.Status.Canary.Revision
+	}
 	target := &appsv1.Deployment{}
 	switch err := c.live.Get(ctx, key(rollout, rollout.Spec.WorkloadRef.Name), target); {
 	case apierrors.IsNotFound(err):
@@ -87,7 +108,7 @@ func (c *Client) readLive(ctx context.Context, rollout *v1alpha1.Rollout, withPo
 		}
 		s.selector = selector
 	}
-	if err := c.readLiveLists(ctx, s, withPods); err != nil {
+	if err := c.readLiveLists(ctx, s); err != nil {
 		return nil, err
 	}
 	return s, c.readDigests(ctx, s)
@@ -96,7 +117,7 @@ func (c *Client) readLive(ctx context.Context, rollout *v1alpha1.Rollout, withPo
 // readLiveLists lists, side by side, the sets that the workload owns or may
 // adopt, those that Weir made for the Rollout, and the pods. The first two have
 // no label in common.
-func (c *Client) readLiveLists(ctx context.Context, s *snapshot, withPods bool) error {
+func (c *Client) readLiveLists(ctx context.Context, s *snapshot) error {
 	list := func(ctx context.Context, list client.ObjectList, selector labels.Selector) error {
 		return c.live.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabelsSelector{Selector: selector})
 	}
@@ -109,8 +130,8 @@ func (c *Client) readLiveLists(ctx context.Context, s *snapshot, withPods bool) 
 	if s.target != nil {
 		group.Go(func() error { return list(ctx, &owned, s.selector) })
 	}
-	if s.target != nil && withPods {
-		group.Go(func() error { return list(ctx, &pods, s.selector) })
+	if selector, any := s.podSelector(); any {
+		group.Go(func() error { return list(ctx, &pods, selector) })
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("cannot list ReplicaSets and pods of Rollout %q: %w", s.rollout.Name, err)
@@ -123,6 +144,27 @@ func (c *Client) readLiveLists(ctx context.Context, s *snapshot, withPods bool) 
 	s.sort()
 	s.pods = pods.Items
 	return nil
+}
+
+// podSelector selects the pods in scope; false when there are none.
+func (s *snapshot) podSelector() (labels.Selector, bool) {
+	switch {
+	case s.target == nil, s.scope == noPods, s.scope == canaryPods && s.podsOf == "":
+		return nil, false
+	case s.scope == allPods:
+		return s.selector, true
+	default:
+		of, err := labels.NewRequirement(HashLabel, selection.Equals, []string{s.podsOf})
+		if err != nil {
+			return nil, false // A revision that is no label value has no pods.
+		}
+		return s.selector.DeepCopySelector().Add(*of), true
+	}
+}
+
+// hasPodsOf says whether the pods of a set are in scope.
+func (s *snapshot) hasPodsOf(set set) bool {
+	return s.scope == allPods || s.scope == canaryPods && s.podsOf != "" && set.hash() == s.podsOf
 }
 
 // readCached reads the workload from the informers: without pods, and with

@@ -49,7 +49,7 @@ func (c *Client) unlabel(ctx context.Context, pass Pass, _ decide.Effect) error 
 // pause holds the workload between releases, where no policy does it in the
 // write that changes the template.
 func (c *Client) pause(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.decidedOn(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (c *Client) pause(ctx context.Context, pass Pass, effect decide.Effect) err
 // one is given, keeps a workload that was scaled up from zero in the meantime
 // from starting a version that nobody has seen run.
 func (c *Client) unpause(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.decidedOn(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *Client) revertTemplate(ctx context.Context, pass Pass, effect decide.Ef
 	if pass.Rollout.DeletionTimestamp == nil {
 		return unmet("the Rollout is not being deleted")
 	}
-	s, err := c.readLive(ctx, pass.Rollout, false)
+	s, err := c.readLive(ctx, pass.Rollout, noPods)
 	if err != nil {
 		return err
 	}

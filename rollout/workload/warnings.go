@@ -15,11 +15,11 @@ import (
 
 // Warnings are sentences about objects beside the workload that do not stop a
 // release but make it less safe than it looks. They are meant to be said once,
-// at its start.
-func (c *Client) Warnings(ctx context.Context, rollout *v1alpha1.Rollout) ([]string, error) {
-	s, err := c.readLive(ctx, rollout, false)
-	if err != nil || s.target == nil {
-		return nil, err
+// at its start, from the live Facts that it started on.
+func (c *Client) Warnings(ctx context.Context, rollout *v1alpha1.Rollout, facts Facts) ([]string, error) {
+	s := facts.snapshot
+	if s == nil || s.target == nil {
+		return nil, nil
 	}
 	budgets := &policyv1.PodDisruptionBudgetList{}
 	if err := c.live.List(ctx, budgets, client.InNamespace(rollout.Namespace)); err != nil {

@@ -47,7 +47,11 @@ func TestWarnings(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c, _ := newTestClient(t, tc.objs...)
-			got, err := c.Warnings(t.Context(), rollout())
+			facts, err := c.Observe(t.Context(), rollout(), nil, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := c.Warnings(t.Context(), rollout(), facts)
 			if err != nil {
 				t.Fatal(err)
 			}

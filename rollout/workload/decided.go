@@ -1,0 +1,98 @@
+package workload
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// decidedAge is how old what was read for a decision may be for an effect of
+	// it to rest on that.
+	decidedAge = 2 * time.Second
+	// recordAge is for how long a record confirms what was read before it.
+	recordAge = time.Second
+)
+
+// takeDecided gives the effect what was read for the decision, named by what was
+// recorded since.
+//
+// That serves as well as another read. What an effect writes, it writes on
+// condition that it is as it was read, so that an earlier read makes the
+// condition stricter. Other controllers are excluded by the confirmation, which
+// comes later. What people and the cluster do to other objects can come between
+// any read and the write; only the handover, which cannot be taken back, reads
+// everything anew to make that moment short.
+func (c *Client) takeDecided(ctx context.Context, pass *Pass) error {
+	if pass.Facts == nil || pass.Facts.snapshot == nil || c.now().Sub(pass.Facts.snapshot.read) > decidedAge {
+		return nil
+	}
+	s := *pass.Facts.snapshot
+	s.rollout, s.sets = pass.Rollout, slices.Clone(s.sets)
+	if err := c.readDigests(ctx, &s); err != nil {
+		return err
+	}
+	pass.decided = &s
+	return nil
+}
+
+// decidedOn is what was read for the decision, or what is read now if that is no
+// longer of use.
+func (c *Client) decidedOn(ctx context.Context, pass Pass) (*snapshot, error) {
+	if pass.decided != nil {
+		return pass.decided, nil
+	}
+	return c.readLive(ctx, pass.Rollout, noPods)
+}
+
+// confirmChange confirms the change of an object that exists. A record that was
+// made after the object was read is a confirmation by itself: the Rollout was
+// written on condition that nobody had recorded anything else. It counts only for
+// a moment, since a process may have been stopped in between.
+func (c *Client) confirmChange(ctx context.Context, pass Pass, obj client.Object) error {
+	s := pass.decided
+	if s == nil || !s.holds(obj) || pass.Recorded.IsZero() || c.now().Sub(pass.Recorded) > recordAge {
+		return pass.confirm(ctx)
+	}
+	if !pass.raise {
+		return nil
+	}
+	if pass.Rollout.DeletionTimestamp != nil {
+		return unmet("the Rollout is being deleted")
+	}
+	return s.templateIs(pass.Rollout.Status.Canary.Revision)
+}
+
+// holds is true if the object is in the snapshot, in the same version.
+func (s *snapshot) holds(obj client.Object) bool {
+	same := func(have client.Object) bool {
+		return have.GetUID() == obj.GetUID() && have.GetResourceVersion() == obj.GetResourceVersion()
+	}
+	return s.target != nil && same(s.target) || slices.ContainsFunc(s.sets, func(set set) bool { return same(set.ReplicaSet) })
+}
+
+// keepDigest remembers the digest of an object that was changed just now: no
+// effect that goes through patch changes the template. Where admission did, it
+// differs also in fields that are known here.
+func (c *Client) keepDigest(before, after client.Object) {
+	digest, ok := c.digests.Get(digestKey{before.GetUID(), before.GetGeneration()})
+	if !ok || before.GetUID() != after.GetUID() {
+		return
+	}
+	switch after := after.(type) {
+	case *appsv1.Deployment:
+		if old, ok := before.(*appsv1.Deployment); !ok || !equalAsKnown(&old.Spec.Template, &after.Spec.Template) {
+			return
+		}
+	case *appsv1.ReplicaSet:
+		if old, ok := before.(*appsv1.ReplicaSet); !ok || !equalAsKnown(&old.Spec.Template, &after.Spec.Template) {
+			return
+		}
+	default:
+		return
+	}
+	c.digests.Add(digestKey{after.GetUID(), after.GetGeneration()}, digest)
+}
