@@ -62,6 +62,16 @@ func TestErrors(t *testing.T) {
 			args:   []string{"reject", "web", "sre-leads"},
 			want:   "a rejection needs --reason",
 		},
+		"LintWithoutFiles": {
+			reason: "what is to be checked has to be said",
+			args:   []string{"lint"},
+			want:   "-f is missing: name a file",
+		},
+		"LintMissing": {
+			reason: "a path that is not there is named",
+			args:   []string{"lint", "-f", "/does/not/exist"},
+			want:   "cannot find manifests at -f /does/not/exist",
+		},
 		"LintNothing": {
 			reason: "a folder without manifests is an error that asks for the right one",
 			args:   []string{"lint", "-f", t.TempDir()},

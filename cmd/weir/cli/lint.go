@@ -34,6 +34,9 @@ func (s *session) lintCommand() *cobra.Command {
 		Args:  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.out = cmd.OutOrStdout()
+			if len(files) == 0 {
+				return misuse(cmd, errors.New("-f is missing: name a file, a folder, or - for standard input"))
+			}
 			findings, checked, err := lintAll(cmd.Context(), files, cmd.InOrStdin())
 			if err != nil {
 				return err
@@ -43,9 +46,6 @@ func (s *session) lintCommand() *cobra.Command {
 	}
 	c.Flags().StringArrayVarP(&files, "filename", "f", nil, "a file, a folder with .yaml, .yml and .json files, or - for standard input; may be repeated")
 	c.Flags().VarP(&out, "output", "o", "json or yaml")
-	if err := c.MarkFlagRequired("filename"); err != nil {
-		panic(err) // the flag is defined above
-	}
 	return c
 }
 
@@ -137,7 +137,7 @@ func manifests(paths []string) ([]string, error) {
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("cannot find manifests at -f %s: %w", path, err)
 		}
 	}
 	return names, nil

@@ -10,6 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"regexp"
+	"slices"
+	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -135,12 +138,13 @@ func (l *Linter) object(ctx context.Context, object *unstructured.Unstructured) 
 	name := object.GetKind() + "/" + object.GetName()
 	k, ok := l.kinds[object.GroupVersionKind()]
 	if !ok {
-		return []Finding{{Object: name, Field: "kind", Message: object.GroupVersionKind().String() + " is not a kind of this version of Weir"}}
+		return []Finding{{Object: name, Field: "kind", Message: fmt.Sprintf("%q is not a kind of %s: use one of %s",
+			object.GetKind(), object.GetAPIVersion(), strings.Join(l.kindsOf(object.GetAPIVersion()), ", "))}}
 	}
 	var findings []Finding
 	unknown := pruning.PruneWithOptions(object.Object, k.structural, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	for _, path := range unknown {
-		findings = append(findings, Finding{Object: name, Field: path, Message: "there is no such field"})
+		findings = append(findings, Finding{Object: name, Field: path, Message: "there is no such field: 'kubectl explain " + explained(object, path) + "' lists those that there are"})
 	}
 	defaulting.Default(object.Object, k.structural)
 	errs := validation.ValidateCustomResource(nil, object.Object, k.schema)
@@ -154,6 +158,32 @@ func (l *Linter) object(ctx context.Context, object *unstructured.Unstructured) 
 		findings = append(findings, Finding{Object: name, Field: e.Field, Message: e.ErrorBody()})
 	}
 	return findings
+}
+
+// kindsOf are the kinds of a version, or of all versions when it has none.
+func (l *Linter) kindsOf(apiVersion string) []string {
+	var names, all []string
+	for gvk := range l.kinds {
+		if gvk.GroupVersion().String() == apiVersion {
+			names = append(names, gvk.Kind)
+		}
+		all = append(all, gvk.Kind+" of "+gvk.GroupVersion().String())
+	}
+	if len(names) == 0 {
+		names = all
+	}
+	slices.Sort(names)
+	return names
+}
+
+// explained is the parent of a field, as kubectl explain wants it.
+func explained(object *unstructured.Unstructured, path string) string {
+	path = regexp.MustCompile(`\[[^]]*\]`).ReplaceAllString(path, "")
+	parent := strings.ToLower(object.GetKind())
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		parent += "." + path[:i]
+	}
+	return parent + " --api-version=" + object.GetAPIVersion()
 }
 
 // beyondSchema checks what a schema cannot say, as the controller does.

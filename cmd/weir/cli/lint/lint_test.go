@@ -57,8 +57,10 @@ func TestFindings(t *testing.T) {
 	cases := map[string]struct {
 		reason, document, field, message string
 	}{
-		"UnknownField":    {"a field that does not exist is a typing error", head + "  step: []\n", "spec.step", "no such field"},
-		"UnknownKind":     {"a kind that this version does not have", "apiVersion: weir.dev/v1alpha1\nkind: Rollut\nmetadata: {name: web}\n", "kind", "is not a kind"},
+		"UnknownField":    {"a field that does not exist is a typing error", head + "  step: []\n", "spec.step", "'kubectl explain rollout.spec --api-version=weir.dev/v1alpha1'"},
+		"UnknownKind":     {"a kind that this version does not have", "apiVersion: weir.dev/v1alpha1\nkind: Rollut\nmetadata: {name: web}\n", "kind", "use one of AnalysisTemplate, Approval"},
+		"UnknownDeep":     {"deep in a list, too", head + "  steps: [{weight: 5, gates: {holt: 5m, hold: 5m}}]\n", "spec.steps[0].gates.holt", "explain rollout.spec.steps.gates "},
+		"UnknownVersion":  {"or a version that it does not have", "apiVersion: weir.dev/v9\nkind: Rollout\nmetadata: {name: web}\n", "kind", "Rollout of weir.dev/v1alpha1"},
 		"WeightsGoDown":   {"a CEL rule of the schema", head + "  steps: [{weight: 10}, {weight: 5}]\n", "spec.steps", "may not go down"},
 		"BelowOnePercent": {"an order that the schema cannot check", head + "  steps: [{weight: 0.5%}, {weight: 0.25%}]\n", "spec.steps[1].weight", "may not go down"},
 		"Enum":            {"a stock check of the schema", head + "  onFailure: Explode\n", "spec.onFailure", "Unsupported value"},
