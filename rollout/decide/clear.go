@@ -207,14 +207,15 @@ func (p *pass) closeCanary() {
 }
 
 // closeRoutes takes the weight off the routes and stamps them, also the user's
-// own, so that no older write can raise them. Once that is done, there must be
-// something for a write to send traffic to, to do it again.
+// own, so that no older write can raise them: there can be such a write only if
+// the finalizer is there, which comes before anything else. Once they are
+// stamped, only what could get traffic is a reason to do it again.
 func (p *pass) closeRoutes() {
 	r := p.in.Route
 	if r == nil {
 		return
 	}
-	open := p.st.Release.DrainUntil == nil || r.Split || p.canary != nil && p.canary.Owner == OwnerWeir
+	open := p.st.Release.DrainUntil == nil && p.hasFinalizer() || r.Split || p.canary != nil && p.canary.Owner == OwnerWeir
 	if r.Weight > 0 || open && r.Stamp < p.st.Record.ExposureSeq {
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
 	}
