@@ -65,8 +65,8 @@ type ledger struct {
 	scaledInRoll bool
 	// forced says that the Rollout was deleted by force.
 	forced bool
-	// stampedLate says that a stopped process has stamped a route when the Rollout
-	// was gone.
+	// stampedLate says that a stopped process has stamped a route after a newer
+	// record, perhaps when the Rollout was on its way out.
 	stampedLate                    bool
 	changesAtStart                 int
 	scaledUp, resumed, deadlineSet time.Time
@@ -231,7 +231,7 @@ func (w *World) started(p *process, old, now *v1alpha1.RolloutStatus) {
 		return // promoted at once, without pods
 	}
 	l.releases++
-	l.forced = false // What was left has been cleared before.
+	l.forced, l.stampedLate = false, false // What was left has been cleared before.
 	rs := w.routes.live()
 	for i := range rs.n {
 		if rs.list[i].served > 0 || rs.list[i].weight > 0 {

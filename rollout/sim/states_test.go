@@ -10,8 +10,9 @@ func (w *World) afterWrite(p *process, e *decide.Effect) {
 	l := &w.ledger
 	switch e.Kind {
 	case decide.EffectSetWeight:
-		if !w.rollout.live().exists && !e.Raise {
-			// It was confirmed before the Rollout was gone. A stamp is all it leaves.
+		if !e.Raise && (!w.rollout.live().exists || p.seq != w.status().Record.Seq) {
+			// It was confirmed before a newer record, or before the Rollout was gone. A
+			// stamp is all that it may leave.
 			w.race(RaceInFlight)
 			l.stampedLate = true
 		}
