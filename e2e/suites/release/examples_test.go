@@ -21,6 +21,10 @@ import (
 // examples is where the examples are.
 const examples = "../../../docs/examples"
 
+// exampleTimeout bounds each wait: one percent of the traffic takes its time to be
+// evidence.
+const exampleTimeout = 4 * time.Minute
+
 // example is a file of docs/examples, and what becomes of a release by it.
 type example struct {
 	// workload that the example is for, by its name; native ones have no route.
@@ -55,7 +59,7 @@ func TestExamples(t *testing.T) {
 			promises: []string{"1/5 at 1%", "2/5 at 5%", "3/5 at 25%", "4/5 at 50%", "5/5 at 100%"},
 		},
 		"03-analysis-and-approval.yaml": {
-			workload: "pay", rate: 400, edit: []string{"hold: 10m", "hold: 2s"},
+			workload: "pay", rate: 200, edit: []string{"hold: 10m", "hold: 2s"},
 			during:   letTwoLeadsApprove,
 			promises: []string{"1/5 at 1%", "2/5 at 5%", "3/5 at 25%", "approval sre-leads 0/2", "approval sre-leads 1/2", "4/5 at 50%", "5/5 at 100%"},
 		},
@@ -112,7 +116,7 @@ func (e example) run(t *testing.T, file string) {
 	if e.during != nil {
 		e.during(run)
 	}
-	run.cli(0, harness.Admin, "status", e.workload, "--wait", "--timeout=3m")
+	run.cli(0, harness.Admin, "status", e.workload, "--wait", "--timeout="+exampleTimeout.String())
 	run.promoted()
 	run.kept(seen())
 }
@@ -168,7 +172,7 @@ func (r *exampleRun) rollout(ctx context.Context) (*v1alpha1.Rollout, error) {
 // await waits for a state of the example's Rollout.
 func (r *exampleRun) await(what string, ok stage.Condition) {
 	r.t.Helper()
-	harness.Eventually(r.t, timeout, what, func(ctx context.Context) error {
+	harness.Eventually(r.t, exampleTimeout, what, func(ctx context.Context) error {
 		rollout, err := r.rollout(ctx)
 		return errors.Join(err, errorUnless(err == nil && ok(rollout), "%s", stage.Describe(rollout)))
 	})
