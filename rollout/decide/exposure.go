@@ -257,9 +257,27 @@ func (p *pass) fit() bool {
 }
 
 // mayShrink says whether pods may be taken away: without routes always, else
-// when the data plane sends the canary no more than is allowed.
+// when the data plane sends the canary no more than is allowed, and no older
+// write can make it send more.
 func (p *pass) mayShrink() bool {
-	return !p.routed || p.in.Route != nil && p.in.Route.Processed && p.in.Route.Weight <= p.allowed()
+	r := p.in.Route
+	switch {
+	case !p.routed:
+		return true
+	case r == nil || !r.Processed || r.Weight > p.allowed():
+		return false
+	case p.outdated():
+		p.stampRoutes()
+		return false
+	default:
+		return true
+	}
+}
+
+// stampRoutes keeps writes of older records, and of older processes, from the
+// routes.
+func (p *pass) stampRoutes() {
+	p.do(Effect{Kind: EffectSetWeight, Weight: p.allowed(), Why: "writes of older records must not reach the routes"})
 }
 
 // restore ends a lowering when the pods are back. It is true when it has ended.
@@ -290,7 +308,7 @@ func (p *pass) weigh() {
 	case r.Weight > weight:
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact && p.outdated():
-		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Why: "writes of older records must not reach the routes"})
+		p.stampRoutes()
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact:
 	case p.available() < sizeFor(weight, p.in.Target.Replicas, true):

@@ -22,10 +22,33 @@ func (p *pass) planProgressing() {
 	}
 	// Before the exposure is verified all pods must be there. Afterwards too few
 	// of them, for instance after a scale-up, only keep the step from ending.
-	if p.st.Release.VerifiedAt == nil && !p.enough() || !p.judge() || !p.enough() || !p.seal() {
+	if p.st.Release.VerifiedAt == nil && !p.enough() {
 		return
 	}
-	p.advance()
+	if !p.judge() {
+		p.keepUp()
+		return
+	}
+	if p.enough() && p.seal() {
+		p.advance()
+	}
+}
+
+// keepUp sizes the canary while its step waits for a gate. The workload may be
+// scaled meanwhile, and a canary that is left behind gets more of the traffic on
+// each of its pods than stable does. No deadline runs for it: the exposure was
+// verified, and what the step waits for is the gate.
+func (p *pass) keepUp() {
+	c := p.canary
+	if c == nil || p.stage() != v1alpha1.StageProgressing {
+		return
+	}
+	switch size := p.size(); {
+	case c.Size < size && c.Stamp >= p.st.Record.TermSeq:
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Raise: true, Why: "the workload was scaled up"})
+	case c.Size > size && p.mayShrink():
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Why: "the workload was scaled down"})
+	}
 }
 
 // planPromoting brings the canary to full size and full weight.
