@@ -188,6 +188,11 @@ func (c *Client) replicaSet(ctx context.Context, pass Pass, name string) (*appsv
 			return set.DeepCopy(), nil
 		}
 	}
+	return c.liveSet(ctx, pass, name)
+}
+
+// liveSet reads a ReplicaSet of the Rollout.
+func (c *Client) liveSet(ctx context.Context, pass Pass, name string) (*appsv1.ReplicaSet, error) {
 	rs := &appsv1.ReplicaSet{}
 	if err := c.live.Get(ctx, key(pass.Rollout, name), rs); err != nil {
 		return nil, fmt.Errorf("cannot read ReplicaSet %q: %w", name, err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -25,7 +26,7 @@ const (
 // condition stricter. Other controllers are excluded by the confirmation, which
 // comes later. What people and the cluster do to other objects can come between
 // any read and the write; only the handover, which cannot be taken back, reads
-// everything anew to make that moment short.
+// anew to make that moment short.
 func (c *Client) takeDecided(ctx context.Context, pass *Pass) error {
 	if pass.Facts == nil || pass.Facts.snapshot == nil || c.now().Sub(pass.Facts.snapshot.read) > decidedAge {
 		return nil
@@ -46,6 +47,44 @@ func (c *Client) decidedOn(ctx context.Context, pass Pass) (*snapshot, error) {
 		return pass.decided, nil
 	}
 	return c.readLive(ctx, pass.Rollout, noPods)
+}
+
+// renewed is what was read for the decision, with the workload and its sets that
+// have a size read anew. It gets them one by one: a list waits until the cache of
+// the API server is known to be up to date, which may take a tenth of a second.
+func (c *Client) renewed(ctx context.Context, pass Pass) (*snapshot, error) {
+	if pass.decided == nil || pass.decided.target == nil || pass.decided.podsOf != pass.Rollout.Status.Canary.Revision {
+		return c.readLive(ctx, pass.Rollout, canaryPods)
+	}
+	s := *pass.decided
+	s.sets = slices.Clone(s.sets)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.target, err = c.target(groupCtx, pass)
+		return err
+	})
+	for i := range s.sets {
+		if s.sets[i].size() > 0 {
+			group.Go(func() (err error) {
+				s.sets[i].ReplicaSet, err = c.liveSet(groupCtx, pass, s.sets[i].Name)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err //nolint:wrapcheck // they say what could not be read
+	}
+	if s.target.UID != pass.decided.target.UID {
+		return nil, unmet("Deployment %q is another one", s.target.Name)
+	}
+	for i, old := range pass.decided.sets {
+		owner, ok := s.ownerOf(s.sets[i].ReplicaSet)
+		if !ok || s.sets[i].UID != old.UID {
+			return nil, unmet("ReplicaSet %q is another one", old.Name)
+		}
+		s.sets[i].owner = owner
+	}
+	return &s, c.readDigests(ctx, &s)
 }
 
 // confirmChange confirms the change of an object that exists. A record that was

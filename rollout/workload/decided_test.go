@@ -91,12 +91,34 @@ func TestDecidedOn(t *testing.T) {
 			effect: shrink, read: 2 * decidedAge, want: map[string]int{"ReplicaSet": 1, "Rollout": 1},
 		},
 		"HandOver": {
-			reason: "The handover cannot be taken back: it reads everything again.",
-			effect: begin, want: map[string]int{"Deployment": 1, "list": 3, "Rollout": 1},
+			reason: "The handover cannot be taken back: it reads anew what it hands over.",
+			effect: begin, want: map[string]int{"Deployment": 1, "ReplicaSet": 2, "Rollout": 1},
 			meanwhile: func(t *testing.T, api client.Client) {
 				d := deployment()
 				edit(t, api, d, func() { d.Spec.Replicas = new(int32(2)) })
 			},
+		},
+		"HandOverScaled": {
+			reason: "So it sees a size that does not fit any more.",
+			effect: begin, want: map[string]int{"Deployment": 1, "ReplicaSet": 2},
+			meanwhile: func(t *testing.T, api client.Client) {
+				d := deployment()
+				edit(t, api, d, func() { d.Spec.Replicas = new(int32(3)) })
+			},
+			err: func(err error) bool { return errors.Is(err, ErrPrecondition) },
+		},
+		"HandOverReplaced": {
+			reason: "And a set of the same name that is another one.",
+			effect: begin, want: map[string]int{"Deployment": 1, "ReplicaSet": 2},
+			meanwhile: func(t *testing.T, api client.Client) {
+				if err := api.Delete(t.Context(), canarySet(2)); err != nil {
+					t.Fatal(err)
+				}
+				if err := api.Create(t.Context(), canarySet(2, func(rs *appsv1.ReplicaSet) { rs.UID = "other" })); err != nil {
+					t.Fatal(err)
+				}
+			},
+			err: func(err error) bool { return errors.Is(err, ErrPrecondition) },
 		},
 		"Changed": {
 			reason: "An object that was changed since the decision is not written.",

@@ -3,8 +3,10 @@ package workload
 import (
 	"context"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -13,7 +15,7 @@ import (
 // beginHandOver lets the workload's controller adopt, but not roll: the
 // annotation and the end of the pause are one write.
 func (c *Client) beginHandOver(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, canaryPods)
+	s, err := c.renewed(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (s *snapshot) full(revision string) error {
 // no annotation of its desired size, which would make the controller scale the
 // sets in proportion.
 func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, canaryPods)
+	s, err := c.renewed(ctx, pass)
 	if err != nil {
 		return err
 	}
@@ -126,20 +128,23 @@ func (c *Client) endHandOver(ctx context.Context, pass Pass, _ decide.Effect) er
 // unveto takes the annotation off a set, to which the workload's controller has
 // copied it. Left there, kubectl rollout undo would bring it back.
 func (c *Client) unveto(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.decidedOn(ctx, pass)
+	set, err := c.replicaSet(ctx, pass, effect.Name)
+	if apierrors.IsNotFound(err) || err == nil && !vetoed(set) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	set, ok := s.named(effect.Name)
-	if !ok || !vetoed(set) {
-		return nil
+	target, err := c.target(ctx, pass)
+	if client.IgnoreNotFound(err) != nil {
+		return err
 	}
-	if s.target != nil && vetoed(s.target) {
-		return unmet("Deployment %q still has the annotation %s and would copy it again", s.target.Name, v1alpha1.HandoverAnnotation)
+	if err == nil && vetoed(target) {
+		return unmet("Deployment %q still has the annotation %s and would copy it again", target.Name, v1alpha1.HandoverAnnotation)
 	}
 	before := set.DeepCopy()
 	delete(set.Annotations, v1alpha1.HandoverAnnotation)
-	return c.patch(ctx, pass, before, set.ReplicaSet)
+	return c.patch(ctx, pass, before, set)
 }
 
 // deleteTwin deletes an empty set of history.
