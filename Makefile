@@ -14,6 +14,10 @@ LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 # The linters vet all code; tests need not do it again, for every dependency.
 GOTEST := go test -vet=off
 
+# The container image, and what builds it.
+IMAGE  ?= weir:$(VERSION)
+DOCKER ?= docker
+
 # Schedules that the simulation of the decision core runs in `make sim`.
 SCHEDULES ?= 1000000
 SIM_TEST  := ^TestSchedules$$
@@ -35,6 +39,12 @@ help: ## Show this list
 build: ## Build weir (also as kubectl-weir) into the cache
 	@.tools/build.sh $(BIN)/weir "2 minutes" . ./cmd/weir go build -ldflags '$(LDFLAGS)' -o $(BIN)/weir ./cmd/weir
 	@ln -sf weir $(BIN)/kubectl-weir
+
+.PHONY: image
+image: ## Build the container image $IMAGE with $DOCKER (docker, podman, ...)
+	@mkdir -p .out/image
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '-s -w $(LDFLAGS)' -o .out/image/weir ./cmd/weir
+	$(DOCKER) build -t $(IMAGE) -f .tools/Dockerfile .out/image
 
 .PHONY: sandbox
 sandbox: ## Build the sandbox: a real control plane, Prometheus, a gateway

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	_ "golang.org/x/crypto/x509roots/fallback" // The image has no certificates of its own.
 
 	"github.com/weir-dev/weir/cmd/weir/cli"
 	"github.com/weir-dev/weir/cmd/weir/controller"
