@@ -126,8 +126,13 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 	}
 	o.facts.Target.Hold = r.Hold
 	o.input.Target, o.input.Sets, o.input.Backends = o.facts.Target, o.facts.Sets, o.facts.Backends
-	// Without the workload, what is wrong with its routes is of no interest yet.
-	o.input.Problems = append(slices.Clone(o.facts.Problems), o.input.Problems...)
+	// A missing workload is said before what is wrong with its routes, and missing
+	// routes before what is not found behind them.
+	if o.facts.Target.UID == "" {
+		o.input.Problems = append(slices.Clone(o.facts.Problems), o.input.Problems...)
+	} else {
+		o.input.Problems = append(o.input.Problems, o.facts.Problems...)
+	}
 	if o.provider != nil {
 		o.input.Route = route(seen, len(o.target.Routes))
 	}
