@@ -240,9 +240,7 @@ func (p *pass) fit() bool {
 		p.do(Effect{Kind: EffectCreateCanary, Revision: p.st.Canary.Revision, Size: size, Raise: true, Why: p.stepText()})
 		return p.short()
 	case c.Size > size:
-		if p.mayShrink() {
-			p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Why: "fewer pods are needed"})
-		}
+		p.shrink(size)
 		return p.routed
 	case c.Size < size && c.Stamp >= p.st.Record.TermSeq:
 		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Raise: true, Why: p.stepText()})
@@ -253,6 +251,13 @@ func (p *pass) fit() bool {
 		return c.Size == size
 	default:
 		return true
+	}
+}
+
+// shrink takes pods of the canary away, if that may be.
+func (p *pass) shrink(size int32) {
+	if c := p.canary; p.mayShrink() {
+		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Why: "fewer pods are needed"})
 	}
 }
 

@@ -46,8 +46,8 @@ func (p *pass) keepUp() {
 	switch size := p.size(); {
 	case c.Size < size && c.Stamp >= p.st.Record.TermSeq:
 		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Raise: true, Why: "the workload was scaled up"})
-	case c.Size > size && p.mayShrink():
-		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: size, Why: "the workload was scaled down"})
+	case c.Size > size:
+		p.shrink(size)
 	}
 }
 
