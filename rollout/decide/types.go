@@ -311,10 +311,11 @@ const (
 	// preconditions on UID and resourceVersion. If: size and pods are 0.
 	EffectDeleteTwin EffectKind = "DeleteTwin"
 	// EffectShrinkSet sets the size of the set Name of the workload to Size, which
-	// is less. If: the workload is paused, its template is neither that set's nor
-	// that of the set of Revision, which belongs to the workload and is not
-	// smaller. It finishes a handover that a third template has interrupted; the
-	// workload's controller gives the pods to the larger set.
+	// is less. If: the workload is paused, the set of Revision belongs to it and is
+	// not smaller, and the workload's template is not that of stable or of the
+	// canary, if one of the two sets has that: to those it is resumed. It finishes a
+	// roll that a third template has interrupted; the workload's controller gives
+	// the pods to the larger set.
 	EffectShrinkSet EffectKind = "ShrinkSet"
 
 	// EffectExpelSet takes the set Name of the workload away. If: the workload is

@@ -306,7 +306,7 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 	case decide.EffectShrinkSet:
 		c := w.sets.live().find(hashNamed(e.Revision))
 		return s.owner == decide.OwnerTarget && t.paused && e.Size < s.size && c != nil && c.owner == decide.OwnerTarget &&
-			t.template != s.hash.template && t.template != c.hash.template
+			(!w.awaited() || t.template != s.hash.template && t.template != c.hash.template)
 	case decide.EffectExpelSet:
 		c := w.sets.live().find(hashNamed(e.Revision))
 		return s.owner == decide.OwnerTarget && t.paused && c != nil && c.owner == decide.OwnerTarget && (c.size > 0 || s.available == 0)
@@ -315,6 +315,13 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 	default: // Unveto
 		return !t.vetoed
 	}
+}
+
+// awaited says whether the workload's template is stable's or the canary's, to
+// which the workload only needs to be resumed.
+func (w *World) awaited() bool {
+	r := w.liveRevision()
+	return r == w.status().Stable.Revision || r == w.status().Canary.Revision
 }
 
 // perform writes.

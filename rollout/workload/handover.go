@@ -246,18 +246,19 @@ func (s *snapshot) ownSet(hash string) (set, bool) {
 }
 
 // interrupted makes sure that the set of the hash, which is to be kept, is the
-// workload's and not smaller than the other one, and that the workload's
-// template is neither's.
+// workload's and not smaller than the other one, and that the workload is not to
+// go on with the roll between the two: that its template is not stable's or the
+// canary's, which one of them has.
 func (s *snapshot) interrupted(shrinking set, hash string) error {
-	for _, kept := range s.sets {
-		if kept.owner != decide.OwnerTarget || kept.hash() != hash || kept.UID == shrinking.UID {
-			continue
-		}
-		if shrinking.digest == s.digest || kept.digest == s.digest || kept.size() < shrinking.size() {
-			return unmet("ReplicaSet %q of size %d is not to give way to %q of size %d: the template is revision %q",
-				shrinking.Name, shrinking.size(), kept.Name, kept.size(), s.revision(s.digest))
-		}
-		return nil
+	kept, ok := s.ownSet(hash)
+	if !ok || kept.UID == shrinking.UID {
+		return unmet("Deployment %q has no other ReplicaSet of revision %q", s.target.Name, hash)
 	}
-	return unmet("Deployment %q has no other ReplicaSet of revision %q", s.target.Name, hash)
+	revision, status := s.revision(s.digest), &s.rollout.Status
+	awaited := revision == status.Stable.Revision || revision == status.Canary.Revision
+	if awaited && (shrinking.digest == s.digest || kept.digest == s.digest) || kept.size() < shrinking.size() {
+		return unmet("ReplicaSet %q of size %d is not to give way to %q of size %d: the template is revision %q",
+			shrinking.Name, shrinking.size(), kept.Name, kept.size(), revision)
+	}
+	return nil
 }

@@ -190,6 +190,12 @@ func TestShrinkSet(t *testing.T) {
 			objs:   []client.Object{deployment(func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v1") }), old, adopted},
 			effect: shrink, err: ErrPrecondition,
 		},
+		"ThirdHasPods": {
+			reason: "A template that is neither stable nor promoted gives way, though the workload had begun to roll to it.",
+			objs:   []client.Object{deployment(v3), owned("5c9b7d6f4", "v3", 1), adopted},
+			effect: decide.Effect{Kind: decide.EffectShrinkSet, Name: "web-5c9b7d6f4", Revision: v2},
+			want:   []string{`patch web-5c9b7d6f4 {"metadata":{"resourceVersion":"999"},"spec":{"replicas":0}}`},
+		},
 		"NotAdopted": {
 			reason: "Stable keeps its pods while the canary is not the workload's own.",
 			objs:   []client.Object{deployment(v3), old, canarySet(4)}, effect: shrink, err: ErrPrecondition,
