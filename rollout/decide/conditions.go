@@ -54,7 +54,7 @@ func (p *pass) display() {
 func (r WaitReason) kind() waitKind {
 	switch r {
 	case WaitApproval, WaitHold, WaitAnalysis, WaitMissingData, WaitTimedOut, WaitShare, WaitPaused,
-		WaitObstacle, WaitScaledToZero, WaitProblem, WaitHoldBypassed, WaitFirst:
+		WaitObstacle, WaitStuck, WaitScaledToZero, WaitProblem, WaitHoldBypassed, WaitFirst:
 		return waitsLong
 	case WaitNothing, WaitRevert:
 		return atRest

@@ -233,6 +233,9 @@ func (p *pass) short() bool {
 	if p.obstructed() {
 		return p.wait(WaitObstacle, p.canary.Obstacle)
 	}
+	if p.canary != nil && p.canary.Stuck != "" {
+		return p.wait(WaitStuck, "canary pods to be available: "+p.canary.Stuck)
+	}
 	return p.wait(WaitPods, fmt.Sprintf("canary pods to be available, %d of %d so far", p.available(), p.size()))
 }
 

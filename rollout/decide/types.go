@@ -115,6 +115,9 @@ type Set struct {
 	// Obstacle says in words why pods cannot be created or scheduled, such as a
 	// quota or missing nodes. Empty when nothing is known to be in the way.
 	Obstacle string
+	// Stuck says in words why a container of its pods does not start, such as an
+	// image that does not exist. Empty when none is known not to.
+	Stuck string
 }
 
 // Crash is evidence that a pod does not stay up.
@@ -408,6 +411,7 @@ const (
 	WaitShare        WaitReason = "MeasuredShare"
 	WaitPaused       WaitReason = "Paused"
 	WaitObstacle     WaitReason = "Obstacle"
+	WaitStuck        WaitReason = "Stuck"
 	WaitScaledToZero WaitReason = "ScaledToZero"
 	WaitProblem      WaitReason = "Problem"
 	WaitHoldBypassed WaitReason = "HoldBypassed"

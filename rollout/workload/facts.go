@@ -173,6 +173,9 @@ func (s *snapshot) podFacts(set set, fact *decide.Set) {
 		if unscheduled == "" {
 			unscheduled = unschedulable(pod)
 		}
+		if fact.Stuck == "" {
+			fact.Stuck = stuck(pod)
+		}
 		fact.Crash = worse(fact.Crash, crashOf(pod))
 	}
 	fact.Available = min(fact.Available, ready)

@@ -96,3 +96,31 @@ func unschedulable(pod *corev1.Pod) string {
 	}
 	return ""
 }
+
+// stuck says why a container of a pod does not start, in words that stay the
+// same from one attempt of the kubelet to the next; empty when none is known not
+// to. The reasons are the kubelet's.
+func stuck(pod *corev1.Pod) string {
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if status.State.Waiting == nil {
+			continue
+		}
+		switch reason := status.State.Waiting.Reason; reason {
+		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName":
+			return fmt.Sprintf("container %s of pod %s cannot get its image %q", status.Name, pod.Name, imageOf(pod, status.Name))
+		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+			return fmt.Sprintf("container %s of pod %s cannot be started (%s)", status.Name, pod.Name, reason)
+		}
+	}
+	return ""
+}
+
+// imageOf is the image that a container is to run.
+func imageOf(pod *corev1.Pod, name string) string {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == name {
+			return c.Image
+		}
+	}
+	return ""
+}
