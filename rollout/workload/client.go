@@ -39,7 +39,7 @@ type Client struct {
 }
 
 // New makes a Client. cached reads from informers, which may be filtered, late
-// and, for Deployments and ReplicaSets, stripped by StripForCache; live asks the
+// and, for Deployments and ReplicaSets, stripped by StripDeployment and StripReplicaSet; live asks the
 // API server; writer writes.
 func New(cached, live client.Reader, writer client.Writer) *Client {
 	return &Client{

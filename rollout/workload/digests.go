@@ -27,6 +27,13 @@ type digestKey struct {
 	generation int64
 }
 
+// knownKey is under what it is remembered by the digest of the fields of the
+// template that this client library knows.
+type knownKey struct {
+	uid   types.UID
+	known string
+}
+
 // digest gives the digest of the template of a Deployment or ReplicaSet that
 // was read live. Objects are read typed, in the API server's compact encoding;
 // the costly unstructured copy is fetched only for a change of the object that

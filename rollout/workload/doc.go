@@ -26,5 +26,5 @@
 // # Templates
 //
 // Pod templates are compared and copied as the API server wrote them, in
-// unstructured form. See StripForCache for what that asks of the caches.
+// unstructured form. See StripDeployment for what that asks of the caches.
 package workload

@@ -342,16 +342,9 @@ func TestCached(t *testing.T) {
 	r := rollout()
 	objs := []client.Object{deployment(), owned(stableHash, "v1", 4), canarySet(2)}
 	live := observe(t, r, objs...)
-	slim := []client.Object{r}
-	for _, obj := range objs {
-		s, err := StripForCache(raw(t, obj))
-		if err != nil {
-			t.Fatal(err)
-		}
-		slim = append(slim, s.(client.Object))
-	}
+	slim := append([]client.Object{r}, stripped(t, objs...)...)
 	_, cache := newTestClient(t, slim...)
-	_, api := newTestClient(t, r)
+	_, api := newTestClient(t, append([]client.Object{r}, objs...)...)
 	c := New(cache, api, api)
 	facts, err := c.Observe(t.Context(), r, nil, false)
 	if err != nil {
@@ -371,6 +364,89 @@ func TestCached(t *testing.T) {
 	}
 	if facts.Problems != nil {
 		t.Errorf("absence in a cache is no evidence: %v", facts.Problems)
+	}
+}
+
+// stripped are objects as the caches have them.
+func stripped(t *testing.T, objs ...client.Object) []client.Object {
+	t.Helper()
+	var out []client.Object
+	for _, obj := range objs {
+		var slim any
+		var err error
+		if rs, ok := obj.(*appsv1.ReplicaSet); ok {
+			slim, err = StripReplicaSet(rs)
+		} else {
+			slim, err = StripDeployment(raw(t, obj))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, slim.(client.Object))
+	}
+	return out
+}
+
+// TestCachedSetDigest: an API server that is newer than this client library
+// writes fields into templates which the typed ReplicaSets of the caches lack.
+func TestCachedSetDigest(t *testing.T) {
+	sum := func(obj client.Object, unknown string) string {
+		t.Helper()
+		tmpl, err := templateOf(raw(t, obj))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unknown != "" {
+			tmpl["unknown"] = unknown
+		}
+		digest, err := tmpl.digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return digest
+	}
+	stable := owned(stableHash, "v1", 4)
+	known, full := sum(stable, ""), sum(stable, "new")
+	cases := map[string]struct {
+		reason     string
+		stage      v1alpha1.Stage
+		remembered map[any]string
+		want       string
+		reads      int
+	}{
+		"Read": {
+			reason: "What was read in full counts.", stage: v1alpha1.StageProgressing,
+			remembered: map[any]string{digestKey{stable.UID, stable.Generation}: full}, want: full,
+		},
+		"Scaled": {
+			reason: "Also after a change of its size.", stage: v1alpha1.StageProgressing,
+			remembered: map[any]string{knownKey{stable.UID, known}: full}, want: full,
+		},
+		"Changed": {
+			reason: "After a change of what is known it is read again.", stage: v1alpha1.StageProgressing,
+			remembered: map[any]string{knownKey{stable.UID, "other"}: full}, want: sum(stable, ""), reads: 1,
+		},
+		"Release":  {reason: "In a release it is read once.", stage: v1alpha1.StageProgressing, want: known, reads: 1},
+		"Idle":     {reason: "At rest nothing is lowered, and nothing is read.", stage: v1alpha1.StageIdle, want: known},
+		"IdleRead": {reason: "But what was read counts.", stage: v1alpha1.StageIdle, remembered: map[any]string{digestKey{stable.UID, stable.Generation}: full}, want: full},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := rollout(func(r *v1alpha1.Rollout) { r.Status.Release.Stage = tc.stage })
+			c, _ := newTestClient(t, r, deployment(), stable)
+			for key, digest := range tc.remembered {
+				c.digests.Add(key, digest)
+			}
+			reads := map[string]int{}
+			c.live = counting{c.live, reads}
+			got, err := c.cachedSetDigest(t.Context(), &snapshot{rollout: r}, stable, known)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != tc.want || len(reads) != tc.reads {
+				t.Errorf("%s: got digest %s with %d reads, want %s with %d", tc.reason, got, len(reads), tc.want, tc.reads)
+			}
+		})
 	}
 }
 

@@ -3,7 +3,10 @@ package workload
 import (
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -14,7 +17,7 @@ import (
 const digestAnnotation = "weir.dev/template-digest"
 
 // OwnerIndex is the name of the cache index of ReplicaSets by the UID of each
-// owner. Register it with IndexOwners for ReplicaSets, unstructured.
+// owner. Register it with IndexOwners for ReplicaSets.
 const OwnerIndex = "metadata.ownerReferences.uid"
 
 // IndexOwners gives the UIDs of an object's owners.
@@ -27,24 +30,24 @@ func IndexOwners(obj client.Object) []string {
 	return uids
 }
 
-// kept are the fields of spec and status of a Deployment or ReplicaSet that the
-// cache holds.
+// kept are the fields of spec and status of a Deployment that the cache holds.
 var kept = map[string][]string{
 	"spec":   {"paused", "replicas", "selector", "strategy", "revisionHistoryLimit", "minReadySeconds"},
-	"status": {"observedGeneration", "replicas", "availableReplicas"},
+	"status": {"observedGeneration", "replicas"},
 }
 
-// StripForCache is the cache transform for Deployments and ReplicaSets. It
-// keeps what decisions on cached reads need, a tenth of the object, and puts a
-// digest in the place of the pod template.
+// StripDeployment is the cache transform for Deployments. It keeps what decisions
+// on cached reads need, a tenth of the object, and puts a digest in the place of
+// the pod template.
 //
-// The informers must be of unstructured objects. Decoding into the typed
-// structs first would lose fields that are younger than this client library,
-// and two templates that differ in such a field alone would look equal.
-func StripForCache(obj any) (any, error) {
+// The informer must be of unstructured objects. Decoding into the typed structs
+// first would lose fields that are younger than this client library, and a new
+// template that differs from the old one in such a field alone would look the
+// same.
+func StripDeployment(obj any) (any, error) {
 	full, ok := obj.(*unstructured.Unstructured)
 	if !ok {
-		return nil, fmt.Errorf("cannot strip a %T: the cache of Deployments and ReplicaSets must be unstructured", obj)
+		return nil, fmt.Errorf("cannot strip a %T: the cache of Deployments must be unstructured", obj)
 	}
 	if _, done := full.GetAnnotations()[digestAnnotation]; done {
 		return full, nil
@@ -74,8 +77,54 @@ func StripForCache(obj any) (any, error) {
 	return slim, nil
 }
 
+// StripReplicaSet is the cache transform for ReplicaSets that have pods. These
+// change with every pod, so they are typed, which the API server can send in its
+// compact encoding. The digest is of the template as far as this client library
+// knows it: see digestOf for what that is good for.
+func StripReplicaSet(rs *appsv1.ReplicaSet) (*appsv1.ReplicaSet, error) {
+	if _, done := rs.Annotations[digestAnnotation]; done {
+		return rs, nil
+	}
+	digest, err := knownDigest(rs)
+	if err != nil {
+		return nil, err
+	}
+	slim := &appsv1.ReplicaSet{
+		Spec: appsv1.ReplicaSetSpec{Replicas: rs.Spec.Replicas},
+		Status: appsv1.ReplicaSetStatus{
+			ObservedGeneration: rs.Status.ObservedGeneration,
+			Replicas:           rs.Status.Replicas,
+			AvailableReplicas:  rs.Status.AvailableReplicas,
+		},
+	}
+	stripMetadata(slim, rs, digest)
+	return slim, nil
+}
+
+// knownDigests remembers what knownDigest has found: a ReplicaSet comes with
+// every change of its pods, and its template does not change with them.
+var knownDigests = lru.New(maxDigests)
+
+// knownDigest is the digest of the template of a ReplicaSet as far as this client
+// library knows it.
+func knownDigest(rs *appsv1.ReplicaSet) (string, error) {
+	key := digestKey{rs.UID, rs.Generation}
+	if v, ok := knownDigests.Get(key); ok {
+		return v.(string), nil
+	}
+	raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&rs.Spec.Template)
+	if err != nil {
+		return "", fmt.Errorf("cannot render spec.template of ReplicaSet %q: %w", rs.Name, err)
+	}
+	digest, err := template(raw).digest()
+	if err == nil {
+		knownDigests.Add(key, digest)
+	}
+	return digest, err
+}
+
 // stripMetadata copies identity, ownership and Weir's own marks.
-func stripMetadata(slim, full *unstructured.Unstructured, digest string) {
+func stripMetadata(slim, full client.Object, digest string) {
 	slim.SetName(full.GetName())
 	slim.SetNamespace(full.GetNamespace())
 	slim.SetUID(full.GetUID())

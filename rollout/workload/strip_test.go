@@ -4,18 +4,20 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
 
-func TestStripForCache(t *testing.T) {
+func TestStripDeployment(t *testing.T) {
 	full := deployment(func(d *appsv1.Deployment) {
 		d.Labels = map[string]string{v1alpha1.RolloutLabel: "web", "team": "a"}
 		d.Annotations = map[string]string{v1alpha1.HandoverAnnotation: "w1", "note": "long"}
 	})
 	before := raw(t, full)
-	got, err := StripForCache(before.DeepCopy())
+	got, err := StripDeployment(before.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +45,48 @@ func TestStripForCache(t *testing.T) {
 	if diff := cmp.Diff(want, got.(interface{ UnstructuredContent() map[string]any }).UnstructuredContent()); diff != "" {
 		t.Errorf("a cached copy has what decisions need, and a digest for the template (-want +got):\n%s", diff)
 	}
-	again, err := StripForCache(got)
+	again, err := StripDeployment(got)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(got, again); diff != "" {
 		t.Errorf("stripping twice must change nothing (-want +got):\n%s", diff)
 	}
-	if _, err := StripForCache(full); err == nil {
+	if _, err := StripDeployment(full); err == nil {
 		t.Error("a typed object has lost fields already, and must be refused")
+	}
+}
+
+func TestStripReplicaSet(t *testing.T) {
+	full := canarySet(2, func(rs *appsv1.ReplicaSet) {
+		rs.Annotations["note"] = "long"
+		rs.Labels["team"] = "a"
+	})
+	tmpl, err := templateOf(raw(t, full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := tmpl.digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := canarySet(2)
+	want.TypeMeta = metav1.TypeMeta{}
+	want.Annotations[digestAnnotation] = digest
+	want.Spec = appsv1.ReplicaSetSpec{Replicas: want.Spec.Replicas}
+	want.Status.ReadyReplicas = 0
+	got, err := StripReplicaSet(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("a cached copy has what decisions need, and a digest for the template (-want +got):\n%s", diff)
+	}
+	again, err := StripReplicaSet(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, again); diff != "" {
+		t.Errorf("stripping twice must change nothing (-want +got):\n%s", diff)
 	}
 }

@@ -3,13 +3,14 @@ package controller
 import (
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -18,19 +19,16 @@ import (
 	"github.com/weir-dev/weir/rollout/workload"
 )
 
-// Kinds of the workload, in group apps.
-const (
-	deploymentKind = "Deployment"
-	replicaSetKind = "ReplicaSet"
-)
+// deploymentKind is the kind of the workload.
+const deploymentKind = "Deployment"
 
 // lastApplied is kubectl's copy of a whole object in one of its annotations.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// object of a kind in group apps, empty and unstructured.
-func object(kind string) *unstructured.Unstructured {
+// emptyDeployment is unstructured: see workload.StripDeployment.
+func emptyDeployment() *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kind})
+	u.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(deploymentKind))
 	return u
 }
 
@@ -42,8 +40,8 @@ func cacheOptions(namespaces []string) cache.Options {
 	options := cache.Options{
 		DefaultTransform: slim,
 		ByObject: map[client.Object]cache.ByObject{
-			object(deploymentKind): {Label: labelled, Transform: workload.StripForCache},
-			object(replicaSetKind): {Transform: slimReplicaSet},
+			emptyDeployment(): {Label: labelled, Transform: workload.StripDeployment},
+			&appsv1.ReplicaSet{}:   {Transform: slimReplicaSet},
 			// Only those that take part in a release. EndpointSlices have the
 			// labels of their Services.
 			&corev1.Service{}:            {Label: labelled},
@@ -64,7 +62,7 @@ func cacheOptions(namespaces []string) cache.Options {
 func unlabelledOptions(options cache.Options) cache.Options {
 	options.DefaultTransform = nameOnly
 	options.ByObject = map[client.Object]cache.ByObject{
-		object(deploymentKind): {Label: requirement(v1alpha1.RolloutLabel, selection.DoesNotExist), Transform: nameOnly},
+		emptyDeployment(): {Label: requirement(v1alpha1.RolloutLabel, selection.DoesNotExist), Transform: nameOnly},
 	}
 	return options
 }
@@ -97,25 +95,20 @@ func slim(obj any) (any, error) {
 // even its owner. Such sets are history, and most of the ReplicaSets of a
 // cluster; what there is to decide about one is decided on live reads.
 func slimReplicaSet(obj any) (any, error) {
-	full, ok := obj.(*unstructured.Unstructured)
+	full, ok := obj.(*appsv1.ReplicaSet)
 	if !ok {
-		return nil, fmt.Errorf("cannot strip a %T: the cache of ReplicaSets must be unstructured", obj)
+		return nil, fmt.Errorf("cannot strip a %T: the cache of ReplicaSets must be typed", obj)
 	}
-	wanted, _, _ := unstructured.NestedInt64(full.Object, "spec", "replicas")
-	found, _, _ := unstructured.NestedInt64(full.Object, "status", "replicas")
-	if wanted != 0 || found != 0 {
-		kept, err := workload.StripForCache(full)
+	if ptr.Deref(full.Spec.Replicas, 1) != 0 || full.Status.Replicas != 0 {
+		kept, err := workload.StripReplicaSet(full)
 		if err != nil {
 			return nil, fmt.Errorf("cannot strip a ReplicaSet for the cache: %w", err)
 		}
 		return kept, nil
 	}
-	slim := object(replicaSetKind)
-	slim.SetNamespace(full.GetNamespace())
-	slim.SetName(full.GetName())
-	slim.SetUID(full.GetUID())
-	slim.SetResourceVersion(full.GetResourceVersion())
-	return slim, nil
+	return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{
+		Namespace: full.Namespace, Name: full.Name, UID: full.UID, ResourceVersion: full.ResourceVersion,
+	}}, nil
 }
 
 // nameOnly keeps what names an object and orders its versions.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,23 +15,25 @@ import (
 )
 
 // replicaSet of a Deployment, with the given sizes.
-func replicaSet(wanted, found int64) *unstructured.Unstructured {
-	rs := object(replicaSetKind)
-	rs.SetNamespace("shop")
-	rs.SetName("web-1")
-	rs.SetUID("rs")
-	rs.SetResourceVersion("7")
-	rs.SetLabels(map[string]string{"app": "web", "pod-template-hash": "1"})
-	rs.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "d"}})
-	rs.Object["spec"] = map[string]any{"replicas": wanted, "template": map[string]any{"spec": map[string]any{"containers": []any{}}}}
-	rs.Object["status"] = map[string]any{"replicas": found}
-	return rs
+func replicaSet(wanted, found int32) *appsv1.ReplicaSet {
+	return &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "web-1", UID: "rs", ResourceVersion: "7",
+			Labels:          map[string]string{"app": "web", "pod-template-hash": "1"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: "d"}},
+		},
+		Spec: appsv1.ReplicaSetSpec{
+			Replicas: &wanted,
+			Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}}},
+		},
+		Status: appsv1.ReplicaSetStatus{Replicas: found},
+	}
 }
 
 func TestSlimReplicaSet(t *testing.T) {
 	cases := map[string]struct {
 		reason        string
-		wanted, found int64
+		wanted, found int32
 		owned         bool
 	}{
 		"History": {reason: "an empty set is a name and no more"},
@@ -44,7 +47,7 @@ func TestSlimReplicaSet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, ok := out.(*unstructured.Unstructured)
+			got, ok := out.(*appsv1.ReplicaSet)
 			if !ok {
 				t.Fatalf("got a %T", out)
 			}
@@ -52,15 +55,15 @@ func TestSlimReplicaSet(t *testing.T) {
 				t.Errorf("%s: has an owner: %t, want %t", tc.reason, owned, tc.owned)
 			}
 			if got.GetName() != "web-1" || got.GetResourceVersion() != "7" || got.GetUID() != "rs" {
-				t.Errorf("%s: it keeps its identity: got %v", tc.reason, got.Object["metadata"])
+				t.Errorf("%s: it keeps its identity: got %v", tc.reason, got.ObjectMeta)
 			}
-			if _, found, _ := unstructured.NestedMap(got.Object, "spec", "template"); found {
+			if len(got.Spec.Template.Spec.Containers) > 0 {
 				t.Errorf("%s: the template is most of it and goes", tc.reason)
 			}
 		})
 	}
 	if _, err := slimReplicaSet(&corev1.Pod{}); err == nil {
-		t.Error("what is not unstructured is an error")
+		t.Error("what is no ReplicaSet is an error")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/uuid"
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -229,7 +230,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	indexes := mgr.GetFieldIndexer()
 	if err := errors.Join(
 		indexes.IndexField(ctx, &v1alpha1.Rollout{}, rollout.ReferenceIndex, rollout.IndexReferences),
-		indexes.IndexField(ctx, object(replicaSetKind), workload.OwnerIndex, workload.IndexOwners),
+		indexes.IndexField(ctx, &appsv1.ReplicaSet{}, workload.OwnerIndex, workload.IndexOwners),
 	); err != nil {
 		return fmt.Errorf("cannot index the caches: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -194,16 +195,16 @@ func (t *trigger) call(name types.NamespacedName) {
 // sources are everything whose changes concern Rollouts, but for the routes.
 func (w watches) sources(c, unlabelled cache.Cache) []source.Source {
 	unlabelledDeployment := &metav1.PartialObjectMetadata{}
-	unlabelledDeployment.SetGroupVersionKind(object(deploymentKind).GroupVersionKind())
+	unlabelledDeployment.SetGroupVersionKind(emptyDeployment().GroupVersionKind())
 	mapped := handler.EnqueueRequestsFromMapFunc
 	return []source.Source{
 		source.Kind[client.Object](c, &v1alpha1.Rollout{}, &handler.EnqueueRequestForObject{}),
 		source.Kind[client.Object](c, &v1alpha1.Rollout{}, mapped(w.siblings), createdOrDeleted()),
 		source.Kind(c, &v1alpha1.Approval{}, approvalHandler()),
-		source.Kind[client.Object](c, object(deploymentKind), mapped(byLabel)),
-		source.Kind[client.Object](c, object(deploymentKind), mapped(w.byKind(deploymentKind)), createdOrDeleted()),
+		source.Kind[client.Object](c, emptyDeployment(), mapped(byLabel)),
+		source.Kind[client.Object](c, emptyDeployment(), mapped(w.byKind(deploymentKind)), createdOrDeleted()),
 		source.Kind[client.Object](unlabelled, unlabelledDeployment, mapped(w.byKind(deploymentKind)), createdOrDeleted()),
-		source.Kind[client.Object](c, object(replicaSetKind), mapped(w.byReplicaSet)),
+		source.Kind[client.Object](c, &appsv1.ReplicaSet{}, mapped(w.byReplicaSet)),
 		source.Kind[client.Object](c, &corev1.Service{}, mapped(byLabel)),
 		source.Kind[client.Object](c, &discoveryv1.EndpointSlice{}, mapped(byLabel)),
 		source.Kind[client.Object](c, &v1alpha1.AnalysisTemplate{}, mapped(w.byKind("AnalysisTemplate")), specChanged()),

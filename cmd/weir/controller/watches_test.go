@@ -49,11 +49,11 @@ func TestWatches(t *testing.T) {
 		WithIndex(&v1alpha1.Rollout{}, rollout.ReferenceIndex, rollout.IndexReferences).
 		WithObjects(newRollout("web", routed), newRollout("api", routed, analysed), newRollout("web", elsewhere, analysed)).
 		Build()}
-	labelled := object(deploymentKind)
+	labelled := emptyDeployment()
 	labelled.SetNamespace("shop")
 	labelled.SetName("anything")
 	labelled.SetLabels(map[string]string{v1alpha1.RolloutLabel: "web"})
-	deployment := object(deploymentKind)
+	deployment := emptyDeployment()
 	deployment.SetNamespace("shop")
 	deployment.SetName("api")
 	owned := replicaSet(1, 1)
@@ -79,7 +79,7 @@ func TestWatches(t *testing.T) {
 		"Owned":           {reason: "a set concerns the Rollout of its Deployment", got: w.byReplicaSet(ctx, owned), want: []string{"shop/web"}},
 		"Canary":          {reason: "a canary concerns the Rollout that made it", got: w.byReplicaSet(ctx, canary), want: []string{"shop/api"}},
 		"Stray":           {reason: "a set of nobody concerns nobody", got: w.byReplicaSet(ctx, replicaSet(1, 1))},
-		"Route":           {reason: "a route concerns all that share it", got: w.byKind("HTTPRoute")(ctx, named(object(deploymentKind), "shop", "edge")), want: []string{"shop/api", "shop/web"}},
+		"Route":           {reason: "a route concerns all that share it", got: w.byKind("HTTPRoute")(ctx, named(emptyDeployment(), "shop", "edge")), want: []string{"shop/api", "shop/web"}},
 		"Template":        {reason: "a template concerns Rollouts of its namespace", got: w.byKind("AnalysisTemplate")(ctx, named(&v1alpha1.AnalysisTemplate{}, "shop", "errors")), want: []string{"shop/api"}},
 		"ClusterTemplate": {reason: "one of the cluster concerns all namespaces", got: w.byKind("ClusterAnalysisTemplate")(ctx, named(&v1alpha1.ClusterAnalysisTemplate{}, "", "errors")), want: []string{"other/web", "shop/api"}},
 		"Source":          {reason: "a source concerns all with an analysis", got: w.bySource(ctx, &v1alpha1.MetricSource{}), want: []string{"other/web", "shop/api"}},

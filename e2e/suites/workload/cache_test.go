@@ -21,17 +21,17 @@ func TestCache(t *testing.T) {
 	w := newWorld(t, sandbox, 2)
 	config, err := w.Config(harness.Weir)
 	must(t, err)
-	deployments, sets := kind("Deployment"), kind("ReplicaSet")
+	strip := func(obj any) (any, error) { return workload.StripReplicaSet(obj.(*appsv1.ReplicaSet)) }
 	informers, err := cache.New(config, cache.Options{
 		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
-			deployments: {Transform: workload.StripForCache},
-			sets:        {Transform: workload.StripForCache},
+			kind("Deployment"):   {Transform: workload.StripDeployment},
+			&appsv1.ReplicaSet{}: {Transform: strip},
 		},
 		DefaultNamespaces: map[string]cache.Config{w.namespace: {}},
 	})
 	must(t, err)
-	must(t, informers.IndexField(t.Context(), sets, workload.OwnerIndex, workload.IndexOwners))
+	must(t, informers.IndexField(t.Context(), &appsv1.ReplicaSet{}, workload.OwnerIndex, workload.IndexOwners))
 	go func() {
 		if err := informers.Start(t.Context()); err != nil {
 			t.Errorf("informers: %v", err)
@@ -60,7 +60,7 @@ func TestCache(t *testing.T) {
 			}
 			for i, backend := range got.Backends {
 				// Whose endpoints they are cannot be told without pods.
-				backend.ReadyStable, backend.ReadyCanary = live.Backends[i].ReadyStable, live.Backends[i].ReadyCanary
+				backend.ReadyCanary = live.Backends[i].ReadyCanary
 				if backend != live.Backends[i] {
 					return fmt.Errorf("backend %+v, live %+v", backend, live.Backends[i])
 				}

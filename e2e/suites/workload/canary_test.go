@@ -49,7 +49,7 @@ func TestCanaryStaysApart(t *testing.T) {
 	}
 	harness.Eventually(t, patience, "endpoints by version", func(context.Context) error {
 		for _, b := range w.observe(t).Backends {
-			if b.Canary && (b.ReadyCanary != 3 || b.ReadyStable != 0) || !b.Canary && (b.ReadyCanary != 0 || b.ReadyStable != 4) {
+			if ready := w.ready(t, b.Name); b.Canary && (b.ReadyCanary != 3 || ready != 3) || !b.Canary && (b.ReadyCanary != 0 || ready != 4) {
 				return fmt.Errorf("backend %+v", b)
 			}
 		}
@@ -201,8 +201,8 @@ func TestPin(t *testing.T) {
 	stable := w.rollout.Status.Stable.Revision
 	w.pods.of(t, stable, 4)
 	harness.Eventually(t, patience, "four endpoints", func(context.Context) error {
-		if b := w.observe(t).Backends[0]; b.ReadyStable != 4 {
-			return fmt.Errorf("backend %+v", b)
+		if ready := w.ready(t, "web"); ready != 4 {
+			return fmt.Errorf("%d endpoints", ready)
 		}
 		return nil
 	})
@@ -212,7 +212,7 @@ func TestPin(t *testing.T) {
 	w.resync(t)
 	w.grow(t, revision, 4)
 	w.resync(t)
-	if backend := w.observe(t).Backends[0]; backend.Revision != stable || backend.Seen != stable || backend.ReadyStable != 4 || backend.ReadyCanary != 0 {
+	if backend := w.observe(t).Backends[0]; backend.Revision != stable || backend.Seen != stable || w.ready(t, "web") != 4 || backend.ReadyCanary != 0 {
 		t.Errorf("backend %+v", backend)
 	}
 	if got := changes(); len(got) > 0 {
@@ -220,7 +220,7 @@ func TestPin(t *testing.T) {
 	}
 	w.startAdopting(t)
 	harness.Eventually(t, patience, "both versions behind the wide Service", func(context.Context) error {
-		if b := w.observe(t).Backends[0]; b.Revision != "" || b.Seen != "" || b.ReadyStable != 4 || b.ReadyCanary != 4 {
+		if b := w.observe(t).Backends[0]; b.Revision != "" || b.Seen != "" || w.ready(t, "web") != 8 || b.ReadyCanary != 4 {
 			return fmt.Errorf("backend %+v", b)
 		}
 		return nil

@@ -40,7 +40,7 @@ func TestWithoutMutatingPolicies(t *testing.T) {
 		})
 		w.apply(t, decide.Effect{Kind: decide.EffectPin, Name: "web", Revision: stable})
 		harness.Eventually(t, patience, "the pin to be back", func(context.Context) error {
-			if b := w.observe(t).Backends[0]; b.Revision != stable || b.Seen != stable || b.ReadyStable != 3 || b.ReadyCanary != 0 {
+			if b := w.observe(t).Backends[0]; b.Revision != stable || b.Seen != stable || w.ready(t, b.Name) != 3 || b.ReadyCanary != 0 {
 				return fmt.Errorf("backend %+v", b)
 			}
 			return nil

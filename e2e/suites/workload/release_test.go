@@ -7,6 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -156,4 +159,20 @@ func (w *world) finish(t *testing.T, revision string, size int32) {
 		status.Release.Stage = v1alpha1.StageIdle
 	})
 	w.apply(t, decide.Effect{Kind: decide.EffectDeleteBackend, Name: "web-canary"})
+}
+
+// ready counts the ready endpoints of a Service, of all versions.
+func (w *world) ready(t *testing.T, service string) int {
+	t.Helper()
+	list := &discoveryv1.EndpointSliceList{}
+	must(t, w.weir.List(t.Context(), list, client.InNamespace(w.namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service}))
+	n := 0
+	for i := range list.Items {
+		for _, e := range list.Items[i].Endpoints {
+			if ready := e.Conditions.Ready; ready == nil || *ready {
+				n++
+			}
+		}
+	}
+	return n
 }
