@@ -40,8 +40,8 @@ func cacheOptions(namespaces []string) cache.Options {
 	options := cache.Options{
 		DefaultTransform: slim,
 		ByObject: map[client.Object]cache.ByObject{
-			emptyDeployment(): {Label: labelled, Transform: workload.StripDeployment},
-			&appsv1.ReplicaSet{}:   {Transform: slimReplicaSet},
+			emptyDeployment():    {Label: labelled, Transform: workload.StripDeployment},
+			&appsv1.ReplicaSet{}: {Transform: slimReplicaSet},
 			// Only those that take part in a release. EndpointSlices have the
 			// labels of their Services.
 			&corev1.Service{}:            {Label: labelled},
