@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,8 +47,16 @@ type Figures struct {
 type options struct {
 	out            string
 	releases, idle int
+	parts          []string
 	replicas       int
 }
+
+// Parts of the benchmark, each in a sandbox of its own.
+const (
+	partReleases = "releases"
+	partRoute    = "route"
+	partIdle     = "idle"
+)
 
 func main() {
 	var o options
@@ -54,6 +64,15 @@ func main() {
 	flag.IntVar(&o.releases, "releases", 200, "releases at once")
 	flag.IntVar(&o.replicas, "replicas", 10, "replicas of each Deployment")
 	flag.IntVar(&o.idle, "idle", 5000, "idle Rollouts")
+	flag.Func("parts", "what to measure, separated by commas: releases, route, idle; absent: all", func(list string) error {
+		o.parts = strings.Split(list, ",")
+		for _, name := range o.parts {
+			if !slices.Contains([]string{partReleases, partRoute, partIdle}, name) {
+				return fmt.Errorf("there is no part %q: use releases, route or idle", name)
+			}
+		}
+		return nil
+	})
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -70,12 +89,15 @@ func run(ctx context.Context, o options) error {
 		flags   []string
 		measure func(context.Context, *stage.World, *Figures) error
 	}{
-		{"bench-releases", []string{"--bulk-nodes=40", "--no-prometheus", "--no-gateway"}, measureReleases},
-		{"bench-route", []string{"--no-prometheus"}, measureRoute},
-		{"bench-idle", []string{"--bulk-nodes=60", "--no-prometheus", "--no-gateway"}, measureIdle},
+		{partReleases, []string{"--bulk-nodes=40", "--no-prometheus", "--no-gateway"}, measureReleases},
+		{partRoute, []string{"--no-prometheus"}, measureRoute},
+		{partIdle, []string{"--bulk-nodes=60", "--no-prometheus", "--no-gateway"}, measureIdle},
 	} {
+		if len(o.parts) > 0 && !slices.Contains(o.parts, part.name) {
+			continue
+		}
 		fmt.Fprintf(os.Stderr, "%s ...\n", part.name)
-		if err := inWorld(ctx, part.name, part.flags, &f, part.measure); err != nil {
+		if err := inWorld(ctx, "bench-"+part.name, part.flags, &f, part.measure); err != nil {
 			// What was measured before took minutes.
 			return errors.Join(fmt.Errorf("%s: %w", part.name, err), f.write(os.Stderr))
 		}
