@@ -43,6 +43,23 @@ func (p *pass) makeWay(stable *Set) {
 	}
 }
 
+// expelOthers takes the pods of any other version than stable in the middle of a
+// release. The workload's controller may have scaled up a set of its history by
+// an old view, and a paused one then spreads its pods over both.
+func (p *pass) expelOthers() bool {
+	stable, found := p.stableSet(), false
+	if stable == nil || stable.Size == 0 {
+		return false
+	}
+	for i := range p.in.Sets {
+		if s := &p.in.Sets[i]; s.active() && s != stable && s != p.canary && s != p.twin {
+			p.do(Effect{Kind: EffectExpelSet, Name: s.Name, Revision: stable.Hash, Why: "only stable runs beside a canary"})
+			found = true
+		}
+	}
+	return found
+}
+
 // replaced says whether other pods than stable's serve for the workload.
 func (p *pass) replaced() bool {
 	if s := p.stableSet(); s != nil && s.Size > 0 {

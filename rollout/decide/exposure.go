@@ -13,7 +13,7 @@ func (p *pass) prepare() bool {
 	if !p.held() {
 		return false
 	}
-	if p.removeStrays() || p.removeTwins() {
+	if p.removeStrays() || p.removeTwins() || p.expelOthers() {
 		return p.wait(WaitRemoval, "ReplicaSets that are in the way to be removed")
 	}
 	if !p.routed {

@@ -327,7 +327,8 @@ const (
 	// stable. Where it has none, the other set is deleted, if none of its pods is
 	// available: the controller scales the set of a paused workload's template up
 	// before any other, and would do so again. It ends a roll to a version that was
-	// rolled back, which somebody began by resuming the workload.
+	// rolled back, which somebody began by resuming the workload, or to one that its
+	// controller has revived.
 	EffectExpelSet EffectKind = "ExpelSet"
 
 	// EffectBeginHandOver sets the handover annotation on the workload and clears

@@ -108,6 +108,11 @@ func (w *World) checkRest() {
 	if w.ledger.answers != answers {
 		w.violate("L1", "a pass at rest answers Approvals")
 	}
+	if !w.short() {
+		w.resting, w.touched = true, true
+		w.checkState()
+		w.resting = false
+	}
 	w.checkReason()
 	w.checkCommands()
 	w.checkRemains()
@@ -252,7 +257,10 @@ func (w *World) checkGone() {
 	if t.labelled {
 		w.violate("L4", "the label outlives the Rollout")
 	}
-	if w.ledger.forced && (w.anySplit() || t.vetoed) {
+	if t.vetoed {
+		w.violate("L4", "the veto outlives the Rollout")
+	}
+	if w.ledger.forced && w.anySplit() {
 		return
 	}
 	for i := range all.n {

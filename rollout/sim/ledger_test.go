@@ -60,9 +60,12 @@ type ledger struct {
 	blessed [maxTemplates + 1]bool
 	// What users and others did, that excuses some states.
 	bypassed, stripped, rewritten, vandalised, recreated, wasZero, inFlight bool
-	// scaledInRoll says that somebody scaled the workload after it was handed the
-	// canary and before it ran that alone.
-	scaledInRoll bool
+	// scaledInRoll and changedInRoll say that somebody scaled the workload, or changed
+	// its template, after it was handed the canary and before it ran that alone.
+	scaledInRoll, changedInRoll bool
+	// revived says that the workload's controller, by an old view, has given pods to
+	// another set than the one that runs.
+	revived bool
 	// forced says that the Rollout was deleted by force.
 	forced bool
 	// stampedLate says that a stopped process has stamped a route after a newer
@@ -261,7 +264,7 @@ func (w *World) transition(p *process, old, now *v1alpha1.RolloutStatus, from, t
 			w.race(RaceLateCreate)
 		}
 	case v1alpha1.StageAdopting:
-		l.scaledInRoll = false
+		l.scaledInRoll, l.changedInRoll = false, false
 		l.blessed[hashNamed(now.Canary.Revision).template] = true
 		for _, a := range *w.approvals.at(p.read[kindApprovals]) {
 			if a.Spec.Action == v1alpha1.ActionAbort && from != v1alpha1.StageRollingBack && w.about(&a, old) && !w.sawRoll(p, old) {

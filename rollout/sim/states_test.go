@@ -69,7 +69,11 @@ func (w *World) checkStable(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage) {
 	}
 	s := w.sets.live().find(hashNamed(st.Stable.Revision))
 	if s != nil && s.size == t.replicas {
+		l.revived = l.revived && w.runsOther(s)
 		return
+	}
+	if l.revived && !w.resting {
+		return // counted where it happens, and to be undone
 	}
 	if l.wasZero || t.replicas == 0 {
 		return // counted where it happens
@@ -79,6 +83,17 @@ func (w *World) checkStable(st *v1alpha1.RolloutStatus, stage v1alpha1.Stage) {
 		size = s.size
 	}
 	w.violate("H5", "stable %s has size %d of %d in %s", st.Stable.Revision, size, t.replicas, stage)
+}
+
+// runsOther says whether the workload has another set with a size.
+func (w *World) runsOther(s *set) bool {
+	all := w.sets.live()
+	for i := range all.n {
+		if o := &all.list[i]; o.id != s.id && o.owner == decide.OwnerTarget && o.size > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // checkBackends: H12, no backend with weight is missing or has no pods asked
@@ -122,6 +137,11 @@ func (w *World) checkDeploymentWrite(before, after *set) {
 	if !w.rollout.live().exists || l.recreated {
 		return
 	}
+	// A paused one gives pods to a second set only where its view of the sets is old.
+	if w.target.at(w.dc.target).paused && before.size == 0 && after.size > 0 && w.runsOther(after) {
+		w.race(RaceRevived)
+		l.revived = true
+	}
 	if after.size > before.size && !l.blessed[after.hash.template] && t.labelled {
 		if t.paused && before.size == 0 && l.wasZero {
 			w.race(RaceRevived)
@@ -142,6 +162,10 @@ func (w *World) checkDeploymentWrite(before, after *set) {
 		// A workload that is scaled in the middle of a roll spreads that over both
 		// sets, and takes what is too much from the larger one.
 		w.race(RaceReplicas)
+	case l.changedInRoll:
+		// So does one that is held in the middle of a roll, since its template was
+		// changed, be it back again.
+		w.race(RaceTemplate)
 	default:
 		w.violate("I13", "the handover takes %d of %d verified pods", before.size-after.size, before.size)
 	}

@@ -37,8 +37,9 @@ func (w *World) userTarget(change func(*target)) {
 		w.ledger.blessed[t.template] = true
 		w.ledger.bypassed = true
 	}
-	if t.replicas != before.replicas && w.stage() == v1alpha1.StageAdopting && w.followsWorkload(w.status()) {
-		w.ledger.scaledInRoll = true
+	if w.stage() == v1alpha1.StageAdopting && w.followsWorkload(w.status()) {
+		w.ledger.scaledInRoll = w.ledger.scaledInRoll || t.replicas != before.replicas
+		w.ledger.changedInRoll = w.ledger.changedInRoll || t.template != before.template
 	}
 	if before.replicas == 0 && t.replicas > 0 {
 		w.ledger.scaledUp = w.now

@@ -268,6 +268,8 @@ type World struct {
 	quality   [maxTemplates + 1]quality
 	metricsUp bool
 	calm      bool
+	// resting says that nothing moves any more.
+	resting bool
 
 	dc      deploymentController
 	procs   []*process
