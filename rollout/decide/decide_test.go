@@ -225,6 +225,13 @@ func TestDecide(t *testing.T) {
 			change: rollingBack(time.Minute, func(in *Input) { in.Route.Processed = true }),
 			want:   summary{Stage: v1alpha1.StageRollingBack, Cause: v1alpha1.CauseFailed, Waits: WaitDrain, Ready: v1alpha1.ReasonRollingBack},
 		},
+		"AnotherVersionRuns": {
+			reason: "Only stable runs beside a canary; the workload's controller has revived a set of its history.",
+			change: func(in *Input) {
+				in.Sets = append(in.Sets, Set{Name: "web-s0", Revision: "s0", Hash: "s0", Owner: OwnerTarget, Size: 3, Pods: 3, Labelled: true})
+			},
+			want: summary{Effects: []EffectKind{EffectExpelSet}, Waits: WaitRemoval},
+		},
 		"ProviderChanged": {
 			reason: "A release ends with the provider that it began with.",
 			change: func(in *Input) { in.Provider = v1alpha1.ProviderKubernetes },
