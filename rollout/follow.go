@@ -71,7 +71,9 @@ func measured(rollout *v1alpha1.Rollout) bool {
 // forget a Rollout that is gone. One that was deleted at rest had no finalizer,
 // so its label may still be on a workload, and the hold policy would hold that
 // workload for ever. Nothing is unpaused: what a workload was paused for is not
-// known any more. Of one that was deleted by force more is left: see clean.
+// known any more. A workload in the middle of a handover is paused rather than
+// left to a veto that nobody would take away, or to a template that only the veto
+// held. Of one that was deleted by force more is left: see clean.
 func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) error {
 	r.Pods.Forget(name)
 	r.Analyses.Forget(name)
@@ -93,6 +95,13 @@ func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) erro
 		labels := free.GetLabels()
 		delete(labels, v1alpha1.RolloutLabel)
 		free.SetLabels(labels)
+		if annotations := free.GetAnnotations(); annotations[v1alpha1.HandoverAnnotation] != "" {
+			delete(annotations, v1alpha1.HandoverAnnotation)
+			free.SetAnnotations(annotations)
+			if err := unstructured.SetNestedField(free.Object, true, "spec", "paused"); err != nil {
+				return fmt.Errorf("cannot pause Deployment %q: %w", labelled.GetName(), err)
+			}
+		}
 		err := r.Writer.Patch(ctx, free, client.MergeFromWithOptions(labelled, client.MergeFromWithOptimisticLock{}))
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("cannot take the label off Deployment %q: %w", labelled.GetName(), err)

@@ -386,6 +386,25 @@ func TestGone(t *testing.T) {
 	}
 }
 
+// TestGoneInHandover: nobody would take the veto away any more, and only the veto
+// may be what holds a template.
+func TestGoneInHandover(t *testing.T) {
+	s := newShell(t, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "web", Labels: map[string]string{v1alpha1.RolloutLabel: "web"},
+		Annotations: map[string]string{v1alpha1.HandoverAnnotation: "w1", "a": "b"},
+	}})
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	got := &appsv1.Deployment{}
+	if err := s.Live.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "b"}, got.Annotations); diff != "" || !got.Spec.Paused {
+		t.Errorf("the veto goes, and the workload is paused: paused %t, -want, +got:\n%s", got.Spec.Paused, diff)
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	approval := &v1alpha1.Approval{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "yes", UID: "yes-uid"},

@@ -318,9 +318,10 @@ func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1a
 	}
 	raised := to != from || now.Release.StepIndex > old.Release.StepIndex && now.Record.DesiredWeight > old.Record.DesiredWeight ||
 		now.Record.DesiredWeight > old.Record.DesiredWeight
-	// The record that first follows an edit may leave a step that is not there
-	// any more.
-	if raised && !edited && !w.sawRoll(p, old) {
+	// The record that first follows an edit may leave a step that is not there any
+	// more; at the same step it may not go to more weight.
+	kept := edited && (now.Record.DesiredWeight <= old.Record.DesiredWeight || now.Release.StepIndex != old.Release.StepIndex)
+	if raised && !kept && !w.sawRoll(p, old) {
 		w.checkGates(p, old)
 	}
 }

@@ -208,7 +208,8 @@ func (p *process) letGo(fresh bool) {
 		return
 	case labelled:
 		if w.target.head == p.read[kindTarget] {
-			w.target.next().labelled = false
+			t := w.target.next()
+			t.labelled, t.paused, t.vetoed = false, t.paused || t.vetoed, false
 			w.log("%s takes the label off the workload: its Rollout is gone", p.term)
 		}
 	case stray != 0:

@@ -90,19 +90,14 @@ func (c *Client) renewed(ctx context.Context, pass Pass) (*snapshot, error) {
 // confirmChange confirms the change of an object that exists. A record that was
 // made after the object was read is a confirmation by itself: the Rollout was
 // written on condition that nobody had recorded anything else. It counts only for
-// a moment, since a process may have been stopped in between.
+// a moment, since a process may have been stopped in between. What raises is
+// confirmed in any case: the Rollout may be deleted, and the template another.
 func (c *Client) confirmChange(ctx context.Context, pass Pass, obj client.Object) error {
 	s := pass.decided
-	if s == nil || !s.holds(obj) || pass.Recorded.IsZero() || c.now().Sub(pass.Recorded) > recordAge {
+	if pass.raise || s == nil || !s.holds(obj) || pass.Recorded.IsZero() || c.now().Sub(pass.Recorded) > recordAge {
 		return pass.confirm(ctx)
 	}
-	if !pass.raise {
-		return nil
-	}
-	if pass.Rollout.DeletionTimestamp != nil {
-		return unmet("the Rollout is being deleted")
-	}
-	return s.templateIs(pass.Rollout.Status.Canary.Revision)
+	return nil
 }
 
 // holds is true if the object is in the snapshot, in the same version.

@@ -68,23 +68,31 @@ func TestDecidedOn(t *testing.T) {
 	}{
 		"Recorded": {
 			reason: "Right after the record nothing is read again: the write itself is on condition.",
-			effect: grow, want: map[string]int{},
-		},
-		"Lower": {
-			reason: "Nor for what does not raise.",
 			effect: shrink, want: map[string]int{},
+		},
+		"Raise": {
+			reason: "But before a raise, for the Rollout may be deleted and the template another.",
+			effect: grow, want: map[string]int{"Rollout": 1, "Deployment": 1},
+		},
+		"RaiseOfDeleted": {
+			reason: "A Rollout that was deleted after the record gets no more pods.",
+			effect: grow, want: map[string]int{"Rollout": 1, "Deployment": 1},
+			meanwhile: func(t *testing.T, api client.Client) {
+				r := rollout()
+				edit(t, api, r, func() { r.Finalizers = []string{v1alpha1.Finalizer} })
+				if err := api.Delete(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+			},
+			err: func(err error) bool { return errors.Is(err, ErrPrecondition) },
 		},
 		"NotRecorded": {
 			reason: "Without a record the Rollout is confirmed.",
 			effect: shrink, noRecord: true, want: map[string]int{"Rollout": 1},
 		},
-		"NotRecordedRaise": {
-			reason: "And for a raise the template of the workload.",
-			effect: grow, noRecord: true, want: map[string]int{"Rollout": 1, "Deployment": 1},
-		},
 		"OldRecord": {
 			reason: "A process that was stopped after its record confirms it.",
-			effect: grow, recorded: 2 * recordAge, want: map[string]int{"Rollout": 1, "Deployment": 1},
+			effect: shrink, recorded: 2 * recordAge, want: map[string]int{"Rollout": 1},
 		},
 		"OldRead": {
 			reason: "What was read too long ago is read again, and the record came before that.",
