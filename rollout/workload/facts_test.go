@@ -229,24 +229,6 @@ func TestSets(t *testing.T) {
 			},
 			want: with(func(s *decide.Set) { s.Available, s.Obstacle = 0, "Unschedulable: 0/3 nodes are available" }),
 		},
-		"NoImage": {
-			reason: "An image that cannot be pulled is said, by one text whatever the kubelet is at.",
-			set:    canarySet(2, func(rs *appsv1.ReplicaSet) { rs.Status.AvailableReplicas = 0 }),
-			pods: func(rs *appsv1.ReplicaSet) []client.Object {
-				reasons := []string{"ErrImagePull", "ImagePullBackOff"}
-				return podsOf(rs, 2, func(p *corev1.Pod) {
-					p.Status.Conditions = nil
-					p.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:gone"}}
-					p.Status.ContainerStatuses = []corev1.ContainerStatus{{
-						Name: "web", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reasons[0]}},
-					}}
-					reasons = reasons[1:]
-				})
-			},
-			want: with(func(s *decide.Set) {
-				s.Available, s.Stuck = 0, `container web of pod web-`+v2+`-0 cannot get its image "web:gone"`
-			}),
-		},
 		"BeingDeleted": {
 			reason: "A set that is being deleted makes no pods any more, whatever its size says.",
 			set: canarySet(2, func(rs *appsv1.ReplicaSet) {
