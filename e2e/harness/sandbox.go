@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -152,6 +153,10 @@ func command(ctx context.Context, binary string, args ...string) (*exec.Cmd, err
 // Main is the TestMain of a suite: it starts a sandbox, prepares it, runs the
 // tests, and ends it. A sandbox that does not start fails the suite.
 func Main(m *testing.M, name string, flags []string, prepare func(context.Context, *Sandbox) error) (code int) {
+	flag.Parse()
+	if flag.Lookup("test.list").Value.String() != "" {
+		return m.Run() // The names of the tests can be had without a sandbox.
+	}
 	ctx := context.Background()
 	// What clients log is of no use to a test; unset, it would be complained of.
 	log.SetLogger(logr.Discard())
