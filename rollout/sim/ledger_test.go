@@ -320,7 +320,8 @@ func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1a
 		now.Record.DesiredWeight > old.Record.DesiredWeight
 	// The record that first follows an edit may leave a step that is not there any
 	// more; at the same step it may not go to more weight.
-	kept := edited && (now.Record.DesiredWeight <= old.Record.DesiredWeight || now.Release.StepIndex != old.Release.StepIndex)
+	same := now.Release.StepIndex == old.Release.StepIndex && now.Release.StepName == old.Release.StepName
+	kept := edited && (!same || now.Record.DesiredWeight <= old.Record.DesiredWeight)
 	if raised && !kept && !w.sawRoll(p, old) {
 		w.checkGates(p, old)
 	}
