@@ -81,9 +81,11 @@ func openWithoutRollout(t *testing.T, namespace string, options stage.ShopOption
 	if !options.Native {
 		s.gateway, err = shop.LoadThroughGateway(t.Context(), gatewayRate)
 		must(t, err)
+		t.Cleanup(func() { s.end(s.gateway) })
 	}
 	s.beside, err = shop.LoadBesideRoute(t.Context(), besideRate)
 	must(t, err)
+	t.Cleanup(func() { s.end(s.beside) })
 	observer, err := shop.Observe(t.Context())
 	must(t, err)
 	t.Cleanup(func() {
@@ -92,6 +94,15 @@ func openWithoutRollout(t *testing.T, namespace string, options stage.ShopOption
 		}
 	})
 	return s
+}
+
+// end stops a load with its test, so that the tests after it have the machine.
+func (s *scene) end(l *stage.Load) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if _, err := l.Stop(ctx); err != nil {
+		s.t.Log(err)
+	}
 }
 
 // report says what a failed test needs to be understood.

@@ -93,8 +93,10 @@ func TestSeveralRoutes(t *testing.T) {
 	var err error
 	loads["partners"], err = s.LoadOfHost(t.Context(), "partners", "partners."+s.Host(), load.HTTP, gatewayRate)
 	must(t, err)
+	t.Cleanup(func() { s.end(loads["partners"]) })
 	loads["grpc"], err = s.LoadOfHost(t.Context(), "grpc", "grpc."+s.Host(), load.GRPC, gatewayRate)
 	must(t, err)
+	t.Cleanup(func() { s.end(loads["grpc"]) })
 
 	s.release("v2", nil)
 	for i, weight := range []float64{0.2, 0.6} {
