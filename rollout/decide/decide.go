@@ -103,6 +103,10 @@ func (p *pass) takenOutText() string {
 // repairs it may be an object that nobody watches.
 const problemInterval = time.Minute
 
+// removalInterval is how often it is looked whether what was deleted is gone: of
+// an empty set the cache does not know to whom it belongs.
+const removalInterval = 2 * time.Second
+
 // needsTerm says whether this process is about to act on a release for the first
 // time. What only lowers need not wait for that.
 func (p *pass) needsTerm() bool {
@@ -131,6 +135,9 @@ func lowers(e *Effect) bool {
 func (p *pass) decision() Decision {
 	if len(p.in.Problems) > 0 {
 		p.wake(p.in.Now.Add(problemInterval))
+	}
+	if p.waiting.Reason == WaitRemoval {
+		p.wake(p.in.Now.Add(removalInterval))
 	}
 	d := Decision{Waiting: p.waiting, WakeAt: p.wakeAt}
 	p.wakeAtDeadline(&d)
