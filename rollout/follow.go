@@ -20,7 +20,7 @@ import (
 func (r *Reconciler) follow(o *observation) {
 	rollout, name := o.rollout, key(o.rollout)
 	status := &rollout.Status
-	if !underWay(rollout) || status.Canary.Revision == "" {
+	if !status.Release.Stage.UnderWay() || status.Canary.Revision == "" {
 		r.Pods.Forget(name)
 		r.Analyses.Forget(name)
 		return

@@ -224,7 +224,7 @@ func routes(rollout *v1alpha1.Rollout) []v1alpha1.RouteReference {
 	if t := rollout.Spec.Traffic; t != nil {
 		refs = slices.Clone(t.RouteRefs)
 	}
-	if !underWay(rollout) {
+	if !rollout.Status.Release.Stage.UnderWay() {
 		return refs
 	}
 	for _, name := range rollout.Status.Traffic.Routes {
@@ -246,16 +246,6 @@ func pairs(services []string) []providers.Pair {
 		out = append(out, providers.Pair{Stable: name, Canary: workload.CanaryServiceName(name)})
 	}
 	return out
-}
-
-// underWay tells whether a release or its remains may be there.
-func underWay(rollout *v1alpha1.Rollout) bool {
-	switch rollout.Status.Release.Stage {
-	case "", v1alpha1.StageIdle, v1alpha1.StageAborted:
-		return false
-	default:
-		return true
-	}
 }
 
 // approvals are those of a Rollout, oldest first. They are read live while one

@@ -83,7 +83,7 @@ func (r *Reconciler) tell(ctx context.Context, o *observation, before v1alpha1.R
 	if ready := meta.FindStatusCondition(o.rollout.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		state.Reason = ready.Reason
 	}
-	if underWay(o.rollout) {
+	if o.rollout.Status.Release.Stage.UnderWay() {
 		state.Waiting = string(d.Waiting.Reason)
 	}
 	r.Telemetry.Set(key(o.rollout), state)

@@ -126,6 +126,16 @@ const (
 	StageAborted Stage = "Aborted"
 )
 
+// UnderWay tells whether a release, or what remains of it, may be there.
+func (s Stage) UnderWay() bool {
+	switch s {
+	case "", StageIdle, StageAborted:
+		return false
+	default:
+		return true
+	}
+}
+
 // Cause says why a release was rolled back.
 //
 // +kubebuilder:validation:Enum=Failed;UserAbort;DeadlineExceeded;Superseded;Reverted;TargetGone;Deleted

@@ -182,7 +182,8 @@ func (t *Telemetry) Collect(metrics chan<- prometheus.Metric) {
 		if s.Waiting != "" {
 			waits[s.Waiting] = max(waits[s.Waiting], now.Sub(s.Since).Seconds())
 		}
-		if underWay(s.Stage) {
+		// A series for each idle Rollout would be most of what a scrape carries.
+		if s.Stage.UnderWay() {
 			gauge(t.weights, float64(s.Weight)/float64(v1alpha1.FullWeight), rollout.Namespace, rollout.Name)
 		}
 	}
@@ -195,10 +196,4 @@ func (t *Telemetry) Collect(metrics chan<- prometheus.Metric) {
 	for waiting, age := range waits {
 		gauge(t.waits, age, waiting)
 	}
-}
-
-// underWay tells whether a release is in flight. Only those have a weight:
-// a series for each idle Rollout would be most of what a scrape carries.
-func underWay(stage v1alpha1.Stage) bool {
-	return stage != "" && stage != v1alpha1.StageIdle && stage != v1alpha1.StageAborted
 }

@@ -110,7 +110,7 @@ const removalInterval = 2 * time.Second
 // needsTerm says whether this process is about to act on a release for the first
 // time. What only lowers need not wait for that.
 func (p *pass) needsTerm() bool {
-	if !p.underWay() && p.st.Release.Stage == p.old.Release.Stage || p.st.Record.Term == p.in.Term {
+	if !p.stage().UnderWay() && p.st.Release.Stage == p.old.Release.Stage || p.st.Record.Term == p.in.Term {
 		return false
 	}
 	if p.st != p.old {

@@ -47,7 +47,7 @@ func newPass(in *Input) *pass {
 // look derives the view; again after a change of provider or revisions.
 func (p *pass) look() {
 	provider := p.in.Provider
-	if p.underWay() && p.st.Traffic.Provider != "" {
+	if p.stage().UnderWay() && p.st.Traffic.Provider != "" {
 		provider = p.st.Traffic.Provider
 	}
 	p.routed = provider != v1alpha1.ProviderKubernetes
@@ -125,16 +125,6 @@ func (p *pass) stage() v1alpha1.Stage {
 		return s
 	}
 	return v1alpha1.StageIdle
-}
-
-// underWay says whether a release is neither at rest nor waiting for a template.
-func (p *pass) underWay() bool {
-	switch p.stage() {
-	case v1alpha1.StageProgressing, v1alpha1.StagePromoting, v1alpha1.StageAdopting, v1alpha1.StageRollingBack:
-		return true
-	default:
-		return false
-	}
 }
 
 // deleting says whether the Rollout is being deleted.

@@ -235,7 +235,7 @@ func (c *Client) readDigests(ctx context.Context, s *snapshot) error {
 	if err := c.knownDigests(ctx, s); err != nil {
 		return err
 	}
-	if s.known(s.digest) || !s.live && s.atRest() {
+	if s.known(s.digest) || !s.live && !s.rollout.Status.Release.Stage.UnderWay() {
 		// At rest nothing is lowered, and a release starts on live reads only.
 		return nil
 	}
@@ -262,16 +262,6 @@ func (c *Client) knownDigests(ctx context.Context, s *snapshot) error {
 		}
 	}
 	return nil
-}
-
-// atRest is true when no release is under way.
-func (s *snapshot) atRest() bool {
-	switch s.rollout.Status.Release.Stage {
-	case "", v1alpha1.StageIdle, v1alpha1.StageAborted:
-		return true
-	default:
-		return false
-	}
 }
 
 // matters is false for a set of history whose template certainly is another than
@@ -338,7 +328,7 @@ func (c *Client) cachedSetDigest(ctx context.Context, s *snapshot, obj client.Ob
 		c.digests.Add(read, v)
 		return v.(string), nil
 	}
-	if s.atRest() {
+	if !s.rollout.Status.Release.Stage.UnderWay() {
 		return known, nil
 	}
 	return c.freshDigest(ctx, replicaSetKind, obj)

@@ -43,16 +43,11 @@ func explain(r *v1alpha1.Rollout, now time.Time) explanation {
 		Next:     next(r, state, now),
 		Evidence: evidence(r),
 	}
-	if underWay(r.Status.Release.Stage) {
+	if r.Status.Release.Stage.UnderWay() {
 		e.Exposure = r.Status.Exposure
 		e.Gates = r.Status.Release.Gates
 	}
 	return e
-}
-
-// underWay tells whether a release has canary pods or traffic to speak of.
-func underWay(stage v1alpha1.Stage) bool {
-	return stage != "" && stage != v1alpha1.StageIdle && stage != v1alpha1.StageAborted
 }
 
 // evidence is the analysis of the release under way, or of the one that failed, in
@@ -126,7 +121,7 @@ func nextOfGates(r *v1alpha1.Rollout, now time.Time) []string {
 	if len(lines) == 0 && r.Status.WaitingFor != "" {
 		lines = append(lines, "It goes on when this is over: "+r.Status.WaitingFor+".")
 	}
-	if underWay(r.Status.Release.Stage) {
+	if r.Status.Release.Stage.UnderWay() {
 		lines = append(lines, fmt.Sprintf("'kubectl weir promote %s' skips the steps that are left.", r.Name), abortHint(r))
 	}
 	return lines

@@ -94,7 +94,7 @@ func drawView(r *v1alpha1.Rollout, pods map[string]appsv1.ReplicaSetStatus, now 
 	}
 	fmt.Fprintf(&b, "\n%s\n\n", message)
 	revisionLine(&b, "stable", r.Status.Stable.Revision, pods, "")
-	if underWay(r.Status.Release.Stage) {
+	if r.Status.Release.Stage.UnderWay() {
 		exposure := fmt.Sprintf(", weight %s, measured %s", orNone(r.Status.Exposure.Configured), orNone(r.Status.Exposure.Measured))
 		revisionLine(&b, "canary", r.Status.Canary.Revision, pods, exposure)
 		fmt.Fprintf(&b, "%s\n", bar(r.Status.Record.DesiredWeight))

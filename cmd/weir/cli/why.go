@@ -41,7 +41,7 @@ func (s *session) whyCommand() *cobra.Command {
 
 // podObstacles says which pods of the canary do not start, and why.
 func podObstacles(ctx context.Context, c client.Client, r *v1alpha1.Rollout) ([]string, error) {
-	if r.Status.Canary.Revision == "" || !underWay(r.Status.Release.Stage) {
+	if r.Status.Canary.Revision == "" || !r.Status.Release.Stage.UnderWay() {
 		return nil, nil
 	}
 	var pods corev1.PodList
