@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -20,13 +21,21 @@ type reported struct {
 	Status gatewayv1.RouteStatus     `json:"status"`
 }
 
+// decode the reports of an object's parents.
+func decode(object *unstructured.Unstructured) (reported, error) {
+	var out reported
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &out); err != nil {
+		return out, fmt.Errorf("its status cannot be read: %w", err)
+	}
+	return out, nil
+}
+
 // accepted tells whether every parent has taken the route as it is now, and if
 // not, which has not and why.
 func (r *route) accepted() (bool, string) {
-	var route reported
-	err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route)
+	route, err := r.reported()
 	if err != nil {
-		return false, fmt.Sprintf("%s: its status cannot be read: %v", r, err)
+		return false, fmt.Sprintf("%s: %v", r, err)
 	}
 	for _, parent := range route.Spec.ParentRefs {
 		if slices.Contains(r.gone, r.parentKey(parent)) {
@@ -45,8 +54,8 @@ func (r *route) accepted() (bool, string) {
 // processed tells whether every parent has reported on the route as it is now,
 // whatever it says, or does not exist.
 func (r *route) processed() bool {
-	var route reported
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route); err != nil {
+	route, err := r.reported()
+	if err != nil {
 		return false
 	}
 	for _, parent := range route.Spec.ParentRefs {
@@ -57,36 +66,44 @@ func (r *route) processed() bool {
 	return true
 }
 
+// answersOf are the reports on one parent. Several controllers may answer for
+// it, as two meshes for a Service.
+func (r *route) answersOf(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) []gatewayv1.RouteParentStatus {
+	var out []gatewayv1.RouteParentStatus
+	for _, s := range statuses {
+		if r.parentKey(s.ParentRef) == r.parentKey(parent) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// awaited are the conditions in which a parent answers.
+func awaited() []string {
+	return []string{string(gatewayv1.RouteConditionAccepted), string(gatewayv1.RouteConditionResolvedRefs)}
+}
+
 // parentProcessed tells whether one parent has reported on the route as it is
 // now.
 func (r *route) parentProcessed(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) bool {
-	answered := false
-	for _, s := range statuses {
-		if r.parentKey(s.ParentRef) != r.parentKey(parent) {
-			continue
-		}
-		answered = true
-		for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-			if c := meta.FindStatusCondition(s.Conditions, string(kind)); c == nil || !r.current(c) {
+	answers := r.answersOf(parent, statuses)
+	for _, s := range answers {
+		for _, kind := range awaited() {
+			if c := meta.FindStatusCondition(s.Conditions, kind); c == nil || !r.current(c) {
 				return false
 			}
 		}
 	}
-	return answered
+	return len(answers) > 0
 }
 
 // parentAccepted says what keeps one parent from carrying the route as it is
-// now; nothing if nothing does. Where several controllers answer for one
-// parent, as two meshes for a Service, all must agree.
+// now; nothing if nothing does. All who answer for it must agree.
 func (r *route) parentAccepted(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) string {
-	answered := false
-	for _, s := range statuses {
-		if r.parentKey(s.ParentRef) != r.parentKey(parent) {
-			continue
-		}
-		answered = true
-		for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-			if problem := r.holds(s.Conditions, string(kind)); problem != "" {
+	answers := r.answersOf(parent, statuses)
+	for _, s := range answers {
+		for _, kind := range awaited() {
+			if problem := r.holds(s.Conditions, kind); problem != "" {
 				return problem
 			}
 		}
@@ -95,7 +112,7 @@ func (r *route) parentAccepted(parent gatewayv1.ParentReference, statuses []gate
 			return fmt.Sprintf("serves the route in part only: %s: %s", partly.Reason, partly.Message)
 		}
 	}
-	if !answered {
+	if len(answers) == 0 {
 		return "has not reported on the route yet"
 	}
 	return ""

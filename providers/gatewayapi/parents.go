@@ -5,7 +5,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
@@ -17,8 +16,8 @@ const gatewayKindName = "Gateway"
 // now do not exist: nobody ever will for them, and nothing serves the route there.
 // Of those that cannot be read nothing is known.
 func (p *Provider) findParents(ctx context.Context, r *route) {
-	var route reported
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(r.object.Object, &route); err != nil {
+	route, err := r.reported()
+	if err != nil {
 		return // Its status cannot be read either: see accepted.
 	}
 	for _, parent := range route.Spec.ParentRefs {

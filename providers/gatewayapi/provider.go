@@ -86,7 +86,7 @@ func (p *Provider) Observe(ctx context.Context, target providers.Target, live bo
 	for _, ref := range target.Routes {
 		r, err := p.read(ctx, reader, target, ref)
 		if err == nil {
-			if live && !r.processed() {
+			if live {
 				p.findParents(ctx, r)
 			}
 			s.add(r)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +23,8 @@ type route struct {
 	splits []split // of all owners
 	pairs  []providers.Pair
 	views  []view
+	// reported is decoded when it is first asked for.
+	reported func() (reported, error)
 	// gone are the parents that are known not to exist.
 	gone []parentKey
 }
@@ -31,6 +34,7 @@ type route struct {
 // be found even when discovery has nothing to say.
 func newRoute(object *unstructured.Unstructured, ref v1alpha1.RouteReference, target providers.Target) *route {
 	r := &route{object: object, ref: ref, owner: target.Owner}
+	r.reported = sync.OnceValues(func() (reported, error) { return decode(object) })
 	r.splits = parseSplits(object.GetAnnotations()[v1alpha1.SplitAnnotation])
 	r.pairs = slices.Clone(target.Pairs)
 	for _, s := range r.splits {
