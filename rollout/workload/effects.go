@@ -210,11 +210,20 @@ func (c *Client) patch(ctx context.Context, pass Pass, before, after client.Obje
 	if err := c.confirmChange(ctx, pass, before); err != nil {
 		return err
 	}
+	if err := c.swap(ctx, before, after); err != nil {
+		return err
+	}
+	c.keepDigest(before, after)
+	return nil
+}
+
+// swap is patch without the confirmation, for objects that no Rollout stands for
+// any more.
+func (c *Client) swap(ctx context.Context, before, after client.Object) error {
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := c.writer.Patch(ctx, after, patch, client.FieldOwner(FieldManager)); err != nil {
 		return fmt.Errorf("cannot change %q: %w", after.GetName(), err)
 	}
-	c.keepDigest(before, after)
 	return nil
 }
 
@@ -234,6 +243,12 @@ func (c *Client) remove(ctx context.Context, pass Pass, obj client.Object, propa
 	if err := pass.confirm(ctx); err != nil {
 		return err
 	}
+	return c.discard(ctx, obj, propagation)
+}
+
+// discard is remove without the confirmation, for objects that no Rollout stands
+// for any more.
+func (c *Client) discard(ctx context.Context, obj client.Object, propagation metav1.DeletionPropagation) error {
 	uid, version := obj.GetUID(), obj.GetResourceVersion()
 	err := c.writer.Delete(ctx, obj,
 		client.Preconditions{UID: &uid, ResourceVersion: &version},

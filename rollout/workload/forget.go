@@ -50,10 +50,8 @@ func (c *Client) forgetSets(ctx context.Context, namespace, rollout string) (boo
 		if set.DeletionTimestamp != nil {
 			continue
 		}
-		err := c.writer.Delete(ctx, set, client.Preconditions{UID: &set.UID, ResourceVersion: &set.ResourceVersion},
-			client.PropagationPolicy(metav1.DeletePropagationForeground))
-		if client.IgnoreNotFound(err) != nil {
-			return false, fmt.Errorf("cannot delete ReplicaSet %q: %w", set.Name, err)
+		if err := c.discard(ctx, set, metav1.DeletePropagationForeground); err != nil {
+			return false, err
 		}
 	}
 	return gone, nil
@@ -62,18 +60,9 @@ func (c *Client) forgetSets(ctx context.Context, namespace, rollout string) (boo
 // forgetService deletes a twin, and widens a Service of the user's.
 func (c *Client) forgetService(ctx context.Context, service *corev1.Service, rollout string) error {
 	if service.Labels[v1alpha1.ManagedLabel] == rollout {
-		err := c.writer.Delete(ctx, service, client.Preconditions{UID: &service.UID, ResourceVersion: &service.ResourceVersion},
-			client.PropagationPolicy(metav1.DeletePropagationBackground))
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("cannot delete Service %q: %w", service.Name, err)
-		}
-		return nil
+		return c.discard(ctx, service, metav1.DeletePropagationBackground)
 	}
 	before := service.DeepCopy()
 	unpin(service)
-	err := c.writer.Patch(ctx, service, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(FieldManager))
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("cannot widen Service %q: %w", service.Name, err)
-	}
-	return nil
+	return client.IgnoreNotFound(c.swap(ctx, before, service)) //nolint:wrapcheck // it says what could not be changed
 }

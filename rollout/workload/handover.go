@@ -177,12 +177,9 @@ func (s *snapshot) hasPods(set set) bool {
 // template has paused the workload in the middle of its roll from one to the
 // other. The workload's controller gives them to the larger set.
 func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, noPods)
+	s, err := c.readPaused(ctx, pass)
 	if err != nil {
 		return err
-	}
-	if s.target == nil || !s.target.Spec.Paused {
-		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
 	}
 	shrinking, ok := s.named(effect.Name)
 	if !ok || shrinking.owner != decide.OwnerTarget || shrinking.size() <= effect.Size {
@@ -196,17 +193,27 @@ func (c *Client) shrinkSet(ctx context.Context, pass Pass, effect decide.Effect)
 	return c.patch(ctx, pass, before, shrinking.ReplicaSet)
 }
 
+// readPaused reads a workload that is paused, so that its controller does not
+// roll meanwhile.
+func (c *Client) readPaused(ctx context.Context, pass Pass) (*snapshot, error) {
+	s, err := c.readLive(ctx, pass.Rollout, noPods)
+	if err != nil {
+		return nil, err
+	}
+	if s.target == nil || !s.target.Spec.Paused {
+		return nil, unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
+	}
+	return s, nil
+}
+
 // expelSet takes all pods of a set of the workload, while another one is there
 // to get them. Where that has a size, the workload's controller gives them to it.
 // Where it has none, the set has to go altogether, before the controller looks
 // at another; that is done only when none of its pods serves.
 func (c *Client) expelSet(ctx context.Context, pass Pass, effect decide.Effect) error {
-	s, err := c.readLive(ctx, pass.Rollout, noPods)
+	s, err := c.readPaused(ctx, pass)
 	if err != nil {
 		return err
-	}
-	if s.target == nil || !s.target.Spec.Paused {
-		return unmet("Deployment %q is not paused", pass.Rollout.Spec.WorkloadRef.Name)
 	}
 	expelled, ok := s.named(effect.Name)
 	if !ok || expelled.owner != decide.OwnerTarget || expelled.DeletionTimestamp != nil {
