@@ -4,22 +4,24 @@ import (
 	"context"
 	"fmt"
 
-	"k8s.io/client-go/util/retry"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Edit reads an object, changes it and writes it, and again when somebody else
-// was faster. The object is as it was written then.
+// Edit reads an object, changes it and writes it, and again as long as somebody
+// else was faster and the context lasts. The object is as it was written then.
 func Edit[T client.Object](ctx context.Context, c client.Client, object T, change func(T)) error {
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	for {
 		if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
-			return err
+			return fmt.Errorf("cannot read %T: %w", object, err)
 		}
 		change(object)
-		return c.Update(ctx, object)
-	})
-	if err != nil {
-		return fmt.Errorf("cannot edit %T %s: %w", object, client.ObjectKeyFromObject(object), err)
+		err := c.Update(ctx, object)
+		if err == nil {
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			return fmt.Errorf("cannot update %T: %w", object, err)
+		}
 	}
-	return nil
 }

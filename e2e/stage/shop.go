@@ -9,7 +9,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -19,6 +18,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/harness"
 )
 
 // Name is the name of every object of a shop; its namespace tells it apart.
@@ -209,29 +209,12 @@ func (s *Shop) Release(ctx context.Context, version string, env map[string]strin
 // EditDeployment changes the Deployment as the robot, against whoever else
 // writes it.
 func (s *Shop) EditDeployment(ctx context.Context, change func(*appsv1.Deployment)) error {
-	return editAs(ctx, s.GitOps, &appsv1.Deployment{ObjectMeta: s.meta()}, change)
+	return harness.Edit(ctx, s.GitOps, &appsv1.Deployment{ObjectMeta: s.meta()}, change)
 }
 
 // EditRollout changes the Rollout as the administrator.
 func (s *Shop) EditRollout(ctx context.Context, change func(*v1alpha1.Rollout)) error {
-	return editAs(ctx, s.Admin, &v1alpha1.Rollout{ObjectMeta: s.meta()}, change)
-}
-
-// editAs changes an object, and again when somebody else was faster.
-func editAs[T client.Object](ctx context.Context, c client.Client, object T, change func(T)) error {
-	for {
-		if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
-			return fmt.Errorf("cannot read %T: %w", object, err)
-		}
-		change(object)
-		err := c.Update(ctx, object)
-		if err == nil {
-			return nil
-		}
-		if !apierrors.IsConflict(err) {
-			return fmt.Errorf("cannot update %T: %w", object, err)
-		}
-	}
+	return harness.Edit(ctx, s.Admin, &v1alpha1.Rollout{ObjectMeta: s.meta()}, change)
 }
 
 // Deployment reads the Deployment.
