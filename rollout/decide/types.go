@@ -345,8 +345,9 @@ const (
 	// takes pods from it); its template is Revision; size and available pods of the set are
 	// its replicas, and so is the size of its own active set.
 	EffectAdopt EffectKind = "Adopt"
-	// EffectEndHandOver takes the annotation off the workload. If: no set is
-	// labelled and not yet adopted.
+	// EffectEndHandOver takes the annotation off the workload, and pauses it in the
+	// same write where no set of its own runs its template: its controller would
+	// roll to that. If: no set is labelled and not yet adopted.
 	EffectEndHandOver EffectKind = "EndHandOver"
 	// EffectUnveto takes the annotation off the set Name. If: the workload does
 	// not have it any more.

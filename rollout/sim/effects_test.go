@@ -379,12 +379,24 @@ func (w *World) performTarget(e *decide.Effect) {
 	case decide.EffectBeginHandOver:
 		t.vetoed, t.paused = true, false
 	case decide.EffectEndHandOver:
-		t.vetoed = false
+		// To a template that no set of its own runs its controller would roll now.
+		t.vetoed, t.paused = false, t.paused || !w.runs(t.template)
 	default:
 	}
 	if t.paused != before.paused || t.template != before.template {
 		t.generation++
 	}
+}
+
+// runs says whether a set of the workload's own has pods of a template.
+func (w *World) runs(of template) bool {
+	all := w.sets.live()
+	for i := range all.n {
+		if s := &all.list[i]; s.owner == decide.OwnerTarget && s.size > 0 && s.hash.template == of {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *World) performService(p *process, e *decide.Effect) {

@@ -209,7 +209,11 @@ func (p *process) letGo(fresh bool) {
 	case labelled:
 		if w.target.head == p.read[kindTarget] {
 			t := w.target.next()
-			t.labelled, t.paused, t.vetoed = false, t.paused || t.vetoed, false
+			if t.vetoed && !t.paused {
+				t.paused = true
+				t.generation++
+			}
+			t.labelled, t.vetoed = false, false
 			w.log("%s takes the label off the workload: its Rollout is gone", p.term)
 		}
 	case stray != 0:
