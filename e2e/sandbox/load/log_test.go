@@ -232,9 +232,11 @@ func TestShareBounds(t *testing.T) {
 		of        int
 		low, high float64
 	}{
-		"Half":    {reason: "one deviation is 5 % of 100 at one half", p: .5, of: 100, low: .4, high: .6},
-		"AllOrNo": {reason: "a sure share still may miss by one response", p: 1, of: 100, low: .99, high: 1},
-		"Zero":    {reason: "the range ends at 0", p: 0, of: 1000, low: 0, high: .001},
+		"Half":  {reason: "one deviation is 5 % of 100 at one half", p: .5, of: 100, low: .4, high: .6},
+		"Sure":  {reason: "a sure share has no error", p: 1, of: 100, low: 1, high: 1},
+		"Never": {reason: "what never is drawn is never seen", p: 0, of: 1000, low: 0, high: 0},
+		"Few":   {reason: "one single draw can go either way", p: .5, of: 1, low: 0, high: 1},
+		"Rare":  {reason: "of an expected half a response, 3 come with 1.4 %, 2 with 9 %", p: .001, of: 500, low: 0, high: .004},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -92,13 +92,43 @@ func (c Counts) Share(version string) (share float64, of int) {
 }
 
 // ShareBounds returns the range that the measured share of `of` responses
-// keeps to when each is drawn with probability p: z standard deviations of the
-// binomial distribution either way, and at least one response, so that the
-// range is never narrower than what can be counted.
+// keeps to when each is drawn with probability p. Beyond either end the
+// binomial distribution leaves no more than the normal one does beyond z
+// standard deviations: the tails are summed exactly, since for a small p the
+// normal distribution promises far less than what chance brings.
 func ShareBounds(p float64, of int, z float64) (low, high float64) {
-	n := float64(of)
-	spread := max(z*math.Sqrt(p*(1-p)/n), 1/n)
-	return max(p-spread, 0), min(p+spread, 1)
+	rare := math.Erfc(z/math.Sqrt2) / 2
+	most := atMost(p, of, rare)
+	least := of - atMost(1-p, of, rare)
+	return float64(least) / float64(of), float64(most) / float64(of)
+}
+
+// atMost returns the smallest number of hits that n draws of probability p
+// exceed with a probability of at most rare.
+func atMost(p float64, n int, rare float64) int {
+	if p <= 0 {
+		return 0
+	}
+	all, _ := math.Lgamma(float64(n + 1))
+	beyond := 0.0 // the probability of more than k hits
+	for k := n; k > 0; k-- {
+		hits, _ := math.Lgamma(float64(k + 1))
+		misses, _ := math.Lgamma(float64(n - k + 1))
+		ways := all - hits - misses
+		beyond += math.Exp(ways + float64(k)*math.Log(p) + xlogy(float64(n-k), 1-p))
+		if beyond > rare {
+			return k
+		}
+	}
+	return 0
+}
+
+// xlogy returns x·ln(y), which is 0 for an x of 0 whatever y is.
+func xlogy(x, y float64) float64 {
+	if x == 0 {
+		return 0
+	}
+	return x * math.Log(y)
 }
 
 // count is one entry of Counts in JSON.
