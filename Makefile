@@ -26,6 +26,8 @@ SIM_TEST  := ^TestSchedules$$
 PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|Native|ControllerKilled)$$
 
 export WEIR_CACHE := $(CACHE)
+# As in the image: no C compiler needed, and the same code whether one is there or not.
+export CGO_ENABLED := 0
 # VERSION says which commit it is, also where git does not answer to the compiler.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 MAKEFLAGS += --no-print-directory
@@ -43,7 +45,7 @@ build: ## Build weir (also as kubectl-weir) into the cache
 .PHONY: image
 image: ## Build the container image $IMAGE with $DOCKER (docker, podman, ...)
 	@mkdir -p .out/image
-	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '-s -w $(LDFLAGS)' -o .out/image/weir ./cmd/weir
+	GOOS=linux go build -trimpath -ldflags '-s -w $(LDFLAGS)' -o .out/image/weir ./cmd/weir
 	$(DOCKER) build -t $(IMAGE) -f .tools/Dockerfile .out/image
 
 .PHONY: sandbox
