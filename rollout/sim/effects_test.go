@@ -11,12 +11,13 @@ import (
 func (p *process) check() {
 	w := p.w
 	e := &p.decision.Effects[p.effect]
-	ref, ok := w.reference(p, e)
+	p.on = p.basis(e)
+	ref, ok := w.reference(p, e, &p.on)
 	if w.cfg.ConfirmFirst {
 		// The wrong order: what was confirmed may be long past at the read.
 		ok = w.confirmed(p, e)
 	} else {
-		ok = ok && w.confirmed(p, e) && w.fits(p, e)
+		ok = ok && w.fits(p, e, &p.on) && (p.confirms(e, ref) || w.confirmed(p, e))
 	}
 	if !ok {
 		w.log("%s: %s is not possible any more", p.term, e.Kind)
@@ -31,9 +32,10 @@ func (p *process) check() {
 func (p *process) write() {
 	w := p.w
 	e := &p.decision.Effects[p.effect]
-	ref, ok := w.reference(p, e)
+	live := w.liveBasis()
+	ref, ok := w.reference(p, e, &live)
 	if w.cfg.ConfirmFirst {
-		p.ref, ok = ref, ok && w.fits(p, e)
+		p.ref, p.on, ok = ref, live, ok && w.fits(p, e, &live)
 	}
 	if (!ok || ref != p.ref) && w.cfg.Mutant != NoCAS {
 		w.log("%s: conflict, %s is not written", p.term, e.Kind)
@@ -43,6 +45,9 @@ func (p *process) write() {
 	if !ok {
 		p.giveUp()
 		return
+	}
+	if w.cfg.Mutant == NoCAS {
+		p.on = live
 	}
 	w.beforeWrite(p, e)
 	w.perform(p, e)
@@ -54,6 +59,7 @@ func (p *process) write() {
 	if p.lost() {
 		return
 	}
+	p.acted = p.acted || onWorkload(e.Kind)
 	if e.Kind == decide.EffectSetWeight || e.Kind == decide.EffectRestoreRoute {
 		if p.route++; p.route < w.routes.live().n {
 			p.phase = checking
@@ -68,26 +74,26 @@ func (p *process) write() {
 	p.finish()
 }
 
-// named is the live set of an effect, nil when it is gone.
-func (w *World) named(e *decide.Effect) *set {
-	all := w.sets.live()
-	for i := range all.n {
-		if all.list[i].hash.name() == e.Name {
-			return &all.list[i]
-		}
+// onWorkload says whether an effect may change what was read of the workload and
+// its Services.
+func onWorkload(k decide.EffectKind) bool {
+	switch k {
+	case decide.EffectAddFinalizer, decide.EffectRemoveFinalizer, decide.EffectSetWeight, decide.EffectRestoreRoute:
+		return false
+	default:
+		return true
 	}
-	return nil
 }
 
 // reference is the resourceVersion of the object that an effect writes; false
 // when the object does not exist, or exists when it is to be created.
-func (w *World) reference(p *process, e *decide.Effect) (int64, bool) {
+func (w *World) reference(p *process, e *decide.Effect, on *basis) (int64, bool) {
 	switch e.Kind {
 	case decide.EffectAddFinalizer, decide.EffectRemoveFinalizer:
 		return int64(w.rollout.head), w.rollout.live().exists
 	case decide.EffectLabel, decide.EffectUnlabel, decide.EffectPause, decide.EffectUnpause, decide.EffectRevertTemplate,
 		decide.EffectBeginHandOver, decide.EffectEndHandOver:
-		return int64(w.target.head), w.target.live().uid != 0
+		return int64(on.targetVersion), on.target.uid != 0
 	case decide.EffectPin, decide.EffectWiden:
 		return int64(w.services.live().user.rv), true
 	case decide.EffectEnsureBackend:
@@ -99,7 +105,7 @@ func (w *World) reference(p *process, e *decide.Effect) (int64, bool) {
 	case decide.EffectCreateCanary:
 		return 0, w.sets.live().find(hashNamed(e.Revision)) == nil
 	default:
-		s := w.named(e)
+		s := on.named(e)
 		if s == nil {
 			return 0, false
 		}
@@ -107,23 +113,24 @@ func (w *World) reference(p *process, e *decide.Effect) (int64, bool) {
 	}
 }
 
-// fits checks the preconditions of an effect on the live objects.
-func (w *World) fits(p *process, e *decide.Effect) bool {
+// fits checks the preconditions of an effect: those on the workload by what it
+// rests on, the others by the live objects.
+func (w *World) fits(p *process, e *decide.Effect, on *basis) bool {
 	switch e.Kind {
 	case decide.EffectAddFinalizer, decide.EffectRemoveFinalizer, decide.EffectRevertTemplate:
 		return w.fitsRollout(e)
 	case decide.EffectPause, decide.EffectUnpause, decide.EffectBeginHandOver, decide.EffectEndHandOver:
-		return w.fitsTarget(e)
+		return w.fitsTarget(e, on)
 	case decide.EffectPin, decide.EffectEnsureBackend, decide.EffectDeleteBackend:
 		return w.fitsService(p, e)
 	case decide.EffectSetWeight, decide.EffectRestoreRoute:
 		return w.fitsRoute(p, e)
 	case decide.EffectCreateCanary:
-		return w.liveRevision() == e.Revision && w.safe(e)
+		return on.revision() == e.Revision && w.safe(e)
 	case decide.EffectLabel, decide.EffectUnlabel, decide.EffectWiden:
 		return true
 	default:
-		return w.fitsSet(p, e, w.named(e))
+		return w.fitsSet(p, e, on)
 	}
 }
 
@@ -190,13 +197,13 @@ func (w *World) allAccepted() bool {
 	return true
 }
 
-func (w *World) fitsTarget(e *decide.Effect) bool {
-	t, all := w.target.live(), w.sets.live()
+func (w *World) fitsTarget(e *decide.Effect, on *basis) bool {
+	t, all := &on.target, &on.sets
 	switch e.Kind {
 	case decide.EffectPause:
-		return w.liveRevision() == e.Revision
+		return on.revision() == e.Revision
 	case decide.EffectUnpause:
-		return (w.liveRevision() == e.Revision || w.cfg.Mutant == UnpauseAnything) && (e.Size < 0 || t.replicas == e.Size)
+		return (on.revision() == e.Revision || w.cfg.Mutant == UnpauseAnything) && (e.Size < 0 || t.replicas == e.Size)
 	case decide.EffectEndHandOver:
 		for i := range all.n {
 			if s := &all.list[i]; s.labelled && s.owner == decide.OwnerWeir {
@@ -207,7 +214,7 @@ func (w *World) fitsTarget(e *decide.Effect) bool {
 	default:
 	}
 	c := all.find(hashNamed(e.Revision))
-	if c == nil || w.liveRevision() != e.Revision || t.observed < t.generation || c.size != t.replicas || c.available != t.replicas || !w.evenSets() {
+	if c == nil || on.revision() != e.Revision || t.observed < t.generation || c.size != t.replicas || c.available != t.replicas || !on.evenSets() {
 		return false
 	}
 	for i := range all.n {
@@ -222,8 +229,8 @@ func (w *World) fitsTarget(e *decide.Effect) bool {
 }
 
 // evenSets says whether every active set of the workload has its size.
-func (w *World) evenSets() bool {
-	t, all := w.target.live(), w.sets.live()
+func (b *basis) evenSets() bool {
+	t, all := &b.target, &b.sets
 	for i := range all.n {
 		if s := &all.list[i]; s.owner == decide.OwnerTarget && s.size > 0 && s.size != t.replicas {
 			return false
@@ -288,30 +295,30 @@ func (w *World) fitsRoute(p *process, e *decide.Effect) bool {
 		(c.stamp >= w.status().Record.TermSeq || w.cfg.Mutant == NoTakeoverStamps)
 }
 
-func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
-	t := w.target.live()
+func (w *World) fitsSet(p *process, e *decide.Effect, on *basis) bool {
+	t, s := &on.target, on.named(e)
 	if s.stamp > p.seq && w.cfg.Mutant != NoStamp && e.Kind != decide.EffectUnveto {
 		return false
 	}
 	ours := s.owner == decide.OwnerWeir && !s.labelled
 	switch e.Kind {
 	case decide.EffectScaleCanary:
-		return ours && (!e.Raise || w.safe(e) && (s.stamp >= w.status().Record.TermSeq || w.cfg.Mutant == NoTakeoverStamps))
+		return ours && (!e.Raise || w.safe(e) && (s.stamp >= on.status.Record.TermSeq || w.cfg.Mutant == NoTakeoverStamps))
 	case decide.EffectSealCanary:
 		return s.owner == decide.OwnerWeir
 	case decide.EffectDeleteCanary:
-		return s.owner == decide.OwnerWeir && (w.allAccepted() && !w.anyWeight() || s.hash.String() != w.status().Canary.Revision && w.services.live().canary.pin != s.hash)
+		return s.owner == decide.OwnerWeir && (w.allAccepted() && !w.anyWeight() || s.hash.String() != on.status.Canary.Revision && w.services.live().canary.pin != s.hash)
 	case decide.EffectDeleteTwin:
 		return s.owner == decide.OwnerTarget && s.size == 0 && s.pods == 0
 	case decide.EffectShrinkSet:
-		c := w.sets.live().find(hashNamed(e.Revision))
+		c := on.sets.find(hashNamed(e.Revision))
 		return s.owner == decide.OwnerTarget && t.paused && e.Size < s.size && c != nil && c.owner == decide.OwnerTarget &&
-			(!w.awaited() || t.template != s.hash.template && t.template != c.hash.template)
+			(!on.awaited() || t.template != s.hash.template && t.template != c.hash.template)
 	case decide.EffectExpelSet:
-		c := w.sets.live().find(hashNamed(e.Revision))
+		c := on.sets.find(hashNamed(e.Revision))
 		return s.owner == decide.OwnerTarget && t.paused && c != nil && c.owner == decide.OwnerTarget && (c.size > 0 || s.available == 0)
 	case decide.EffectAdopt:
-		return ours && t.vetoed && !t.paused && !t.actsPaused && w.liveRevision() == e.Revision && s.size == t.replicas && s.available == t.replicas && w.evenSets()
+		return ours && t.vetoed && !t.paused && !t.actsPaused && on.revision() == e.Revision && s.size == t.replicas && s.available == t.replicas && on.evenSets()
 	default: // Unveto
 		return !t.vetoed
 	}
@@ -319,9 +326,9 @@ func (w *World) fitsSet(p *process, e *decide.Effect, s *set) bool {
 
 // awaited says whether the workload's template is stable's or the canary's, to
 // which the workload only needs to be resumed.
-func (w *World) awaited() bool {
-	r := w.liveRevision()
-	return r == w.status().Stable.Revision || r == w.status().Canary.Revision
+func (b *basis) awaited() bool {
+	r := b.revision()
+	return r == b.status.Stable.Revision || r == b.status.Canary.Revision
 }
 
 // perform writes.
@@ -341,7 +348,7 @@ func (w *World) perform(p *process, e *decide.Effect) {
 		all.n++
 	case decide.EffectLabel, decide.EffectUnlabel, decide.EffectPause, decide.EffectUnpause, decide.EffectRevertTemplate,
 		decide.EffectBeginHandOver, decide.EffectEndHandOver:
-		w.performTarget(e)
+		w.performTarget(e, &p.on)
 	default:
 		w.performSet(p, e)
 	}
@@ -357,11 +364,11 @@ func (w *World) performRollout(p *process, e *decide.Effect) {
 		n.exists = n.DeletionTimestamp == nil
 	}
 	if same {
-		p.rv = w.rollout.head
+		p.rv, p.wrote, p.recordedAt = w.rollout.head, w.rollout.head, w.now
 	}
 }
 
-func (w *World) performTarget(e *decide.Effect) {
+func (w *World) performTarget(e *decide.Effect, on *basis) {
 	t := w.target.next()
 	before := *t
 	switch e.Kind {
@@ -380,7 +387,7 @@ func (w *World) performTarget(e *decide.Effect) {
 		t.vetoed, t.paused = true, false
 	case decide.EffectEndHandOver:
 		// To a template that no set of its own runs its controller would roll now.
-		t.vetoed, t.paused = false, t.paused || !w.runs(t.template)
+		t.vetoed, t.paused = false, t.paused || !on.runs(t.template)
 	default:
 	}
 	if t.paused != before.paused || t.template != before.template {
@@ -389,8 +396,8 @@ func (w *World) performTarget(e *decide.Effect) {
 }
 
 // runs says whether a set of the workload's own has pods of a template.
-func (w *World) runs(of template) bool {
-	all := w.sets.live()
+func (b *basis) runs(of template) bool {
+	all := &b.sets
 	for i := range all.n {
 		if s := &all.list[i]; s.owner == decide.OwnerTarget && s.size > 0 && s.hash.template == of {
 			return true
@@ -445,7 +452,7 @@ func (w *World) performRoute(p *process, e *decide.Effect) {
 }
 
 func (w *World) performSet(p *process, e *decide.Effect) {
-	id := w.named(e).id
+	id := p.on.named(e).id
 	expelled := e.Kind == decide.EffectExpelSet && w.sets.live().find(hashNamed(e.Revision)).size == 0
 	if expelled || e.Kind == decide.EffectDeleteCanary || e.Kind == decide.EffectDeleteTwin {
 		w.sets.next().remove(id)
@@ -461,6 +468,9 @@ func (w *World) performSet(p *process, e *decide.Effect) {
 		s.size = e.Size
 	case decide.EffectAdopt:
 		s.labelled = true
+		// Scaled between the check and this write, the workload begins its roll with
+		// sets of another size.
+		w.ledger.scaledInRoll = w.ledger.scaledInRoll || w.target.live().replicas != s.size
 	case decide.EffectUnveto:
 		s.vetoed = false
 	default:

@@ -197,7 +197,7 @@ func (w *World) beforeWrite(p *process, e *decide.Effect) {
 	case decide.EffectBeginHandOver, decide.EffectAdopt:
 		w.checkHandover(p, st)
 	case decide.EffectDeleteCanary:
-		w.checkDelete(e, st)
+		w.checkDelete(p, e, st)
 	default:
 	}
 }
@@ -276,7 +276,7 @@ func (w *World) checkSize(p *process, e *decide.Effect, st *v1alpha1.RolloutStat
 	}
 	scaled := w.target.at(p.read[kindTarget]).replicas != n
 	var stamp int64
-	if s := w.named(e); s != nil {
+	if s := p.on.named(e); s != nil {
 		stamp = s.stamp
 	}
 	switch {
@@ -347,7 +347,7 @@ func (w *World) checkHandover(p *process, st *v1alpha1.RolloutStatus) {
 }
 
 // checkDelete: H4, the end of it.
-func (w *World) checkDelete(e *decide.Effect, st *v1alpha1.RolloutStatus) {
+func (w *World) checkDelete(p *process, e *decide.Effect, st *v1alpha1.RolloutStatus) {
 	if !w.routed() {
 		return
 	}
@@ -360,7 +360,7 @@ func (w *World) checkDelete(e *decide.Effect, st *v1alpha1.RolloutStatus) {
 	if stageOf(st) == v1alpha1.StageRollingBack && w.ledger.served && e.Revision == st.Canary.Revision {
 		until := st.Release.DrainUntil
 		drain := w.cfg.Drain.Or(30 * time.Second)
-		if s := w.named(e); s.size > 0 && s.available > 0 && drain > 0 && (until == nil || w.now.Before(until.Add(-tolerance))) {
+		if s := p.on.named(e); s.size > 0 && s.available > 0 && drain > 0 && (until == nil || w.now.Before(until.Add(-tolerance))) {
 			w.violate("H4", "pods of %s go before they have drained", e.Name)
 		}
 	}

@@ -38,9 +38,13 @@ type process struct {
 	// dirty says that something changed since the last pass; live that the next
 	// pass reads live from its start.
 	dirty, live bool
-	wakeAt      time.Time
-	deposed     bool
-	left        int // micro-steps that a deposed process still makes
+	// again says that the pass before came to nothing, so that this one reads the
+	// Rollout live; wrote is its version after the last write of the process.
+	again   bool
+	wrote   version
+	wakeAt  time.Time
+	deposed bool
+	left    int // micro-steps that a deposed process still makes
 
 	decision decide.Decision
 	// decided is when it was made.
@@ -50,8 +54,19 @@ type process struct {
 	seq    int64
 	effect int
 	route  int
-	// ref is the version of the object that the effect in hand is about to write.
-	ref      int64
+	// ref is the version of the object that the effect in hand is about to write,
+	// and on is what its check rested on.
+	ref int64
+	on  basis
+	// decidedOn is what was read live for the decision in hand, at readAt; nil if
+	// it is one of the caches. acted says that an effect of the pass has changed
+	// that. recordedAt is when the pass wrote the Rollout, zero if it has not.
+	kept       basis
+	decidedOn  *basis
+	readAt     time.Time
+	acted      bool
+	recordedAt time.Time
+
 	verdict  decide.Verdict
 	looked   bool
 	sets     [2 * maxTemplates]decide.Set
@@ -108,16 +123,18 @@ func (p *process) step() bool {
 	case resting:
 		p.dirty = false
 		p.passes++
+		p.read = p.cache
+		p.read[kindRollout] = p.newest()
+		p.again = false
 		if p.live {
 			p.live = false
 			p.readLive()
 			return true
 		}
-		p.read = p.cache
 		p.decide(p.w.cfg.Mutant == NoLiveRead)
 	case reading:
 		for k := kinds / 2; k < kinds; k++ {
-			p.read[k] = p.w.head(k)
+			p.readKind(k)
 		}
 		p.decide(true)
 	case recording:
@@ -130,11 +147,38 @@ func (p *process) step() bool {
 	return true
 }
 
-// readLive reads everything from the API server, sometimes in two parts with
-// something in between.
-func (p *process) readLive() {
-	for k := range kinds {
+// newest is the Rollout from the cache, or as the process wrote it last if that
+// is newer. After a pass that came to nothing, and where the cache has none, it is
+// read live.
+func (p *process) newest() version {
+	if p.again || !p.w.rollout.at(p.cache[kindRollout]).exists {
+		return p.w.head(kindRollout)
+	}
+	return max(p.cache[kindRollout], p.wrote)
+}
+
+// readKind reads one kind for a live pass: from the API server, but for the
+// Rollout, which the pass has, and Approvals at stages at which none can end the
+// release or hold it back.
+func (p *process) readKind(k kind) {
+	switch k {
+	case kindRollout:
+	case kindApprovals:
+		st := stageOf(&p.w.rollout.at(p.read[kindRollout]).Status)
+		if st == v1alpha1.StageProgressing || st == v1alpha1.StagePromoting {
+			p.read[k] = p.w.head(k)
+		}
+	default:
 		p.read[k] = p.w.head(k)
+	}
+}
+
+// readLive reads from the API server, sometimes in two parts with something in
+// between.
+func (p *process) readLive() {
+	p.readAt = p.w.now
+	for k := range kinds {
+		p.readKind(k)
 	}
 	if !p.w.calm && p.w.chance(p.w.cfg.Weather.splitRead, 1000) {
 		p.phase = reading
@@ -167,6 +211,7 @@ func (p *process) decide(fresh bool) {
 	}
 	p.decision, p.decided, p.wakeAt, p.effect, p.route = d, w.now, d.WakeAt, 0, 0
 	p.rv, p.seq = p.read[kindRollout], in.Rollout.Status.Record.Seq
+	p.keep(fresh)
 	if w.tracing {
 		w.logDecision(p, fresh, &d)
 	}
@@ -246,7 +291,7 @@ func (p *process) record() {
 	old := live.Status
 	n := w.rollout.next()
 	n.Status = *p.decision.Status
-	p.rv, p.seq = w.rollout.head, n.Status.Record.Seq
+	p.rv, p.seq, p.recordedAt = w.rollout.head, n.Status.Record.Seq, w.now
 	w.touched = true
 	w.logRecord(p, &n.Status)
 	w.recorded(p, &old, &n.Status)
@@ -254,6 +299,7 @@ func (p *process) record() {
 	if p.lost() {
 		return
 	}
+	p.wrote = p.rv
 	p.phase = checking
 	if len(p.decision.Effects) == 0 {
 		p.finish()
@@ -267,20 +313,23 @@ func (p *process) lost() bool {
 	}
 	p.w.log("%s: the answer is lost", p.term)
 	p.giveUp()
+	// Some such errors are tried again at once, others by a new pass.
+	p.again = p.w.chance(1, 2)
+	p.live = p.again
 	return true
 }
 
 // giveUp ends the pass; the next one reads live at once.
 func (p *process) giveUp() {
 	p.phase = resting
-	p.live, p.dirty = true, true
+	p.live, p.dirty, p.again = true, true, true
 }
 
 // finish ends the pass, and answers Approvals.
 func (p *process) finish() {
 	p.phase = resting
 	w := p.w
-	if len(p.decision.Answers) == 0 {
+	if len(p.decision.Answers) == 0 || p.recordedAt.IsZero() && (!w.rollout.live().exists || w.rollout.head != p.rv) {
 		return
 	}
 	all := *w.approvals.live()
