@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -86,10 +87,14 @@ func (p *pass) even() bool {
 	} else {
 		uneven = uneven || !p.observed()
 	}
-	if uneven || p.active > 1 {
+	switch {
+	case !p.observed() && uneven:
 		return p.wait(WaitWorkload, "the workload's controller to see its newest generation")
+	case uneven || p.active > 1:
+		return p.wait(WaitWorkload, "the workload's controller to size its ReplicaSets as it was scaled")
+	default:
+		return true
 	}
-	return true
 }
 
 // giveBack widens the user's Services and gives the routes back, so that stable
@@ -260,7 +265,7 @@ func (p *pass) finishAdopting(s *Set) {
 		message = fmt.Sprintf("the workload rolled to it by itself, and calls it %s", s.Hash)
 	}
 	st.Release.Deadline = nil
-	p.remember(result, message)
+	p.remember(result, cmp.Or(message, p.promotedBy()))
 	reason, text := "Promoted", fmt.Sprintf("Revision %s is stable: its pods have become the workload's own", st.Canary.Revision)
 	switch {
 	case result != v1alpha1.ResultPromoted:

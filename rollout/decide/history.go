@@ -1,6 +1,10 @@
 package decide
 
-import "github.com/weir-dev/weir/apis/v1alpha1"
+import (
+	"strings"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
 
 // maxHistory is the number of ends of releases that are kept.
 const maxHistory = 10
@@ -36,6 +40,16 @@ func (p *pass) everyApprover() []string {
 		}
 	}
 	return people
+}
+
+// promotedBy names the person who promoted the release, and the Approval by which;
+// it is empty where the steps did.
+func (p *pass) promotedBy() string {
+	who, ok := strings.CutPrefix(p.st.Release.LastCommand, string(v1alpha1.ActionPromote)+" by ")
+	if !ok {
+		return ""
+	}
+	return "promoted by " + who + " before its last step had ended"
 }
 
 // resultOf is how a rollback ends in the history.

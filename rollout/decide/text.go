@@ -47,7 +47,7 @@ func count(n int32, thing string) string {
 }
 
 // hint is a command that people can run on the Rollout.
-func (p *pass) hint(verb string) string { return "'weir " + verb + " " + p.in.Rollout.Name + "'" }
+func (p *pass) hint(verb string) string { return "'kubectl weir " + verb + " " + p.in.Rollout.Name + "'" }
 
 // stepText names the current step.
 func (p *pass) stepText() string {
@@ -98,8 +98,8 @@ func (p *pass) rolledBackText() string {
 	if s := p.stableSet(); s == nil || s.Available == 0 {
 		serves = "has no available pod"
 	}
-	return fmt.Sprintf("Revision %s was rolled back: %s. %s, and stable revision %s %s; revert the template, push a fix, or run %s",
-		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision, serves, p.hint("retry"))
+	return fmt.Sprintf("Revision %s was rolled back: %s. %s, and stable revision %s %s; revert the template, push a fix, or run 'kubectl weir abort %s --revert' or %s",
+		p.st.Release.FailedRevision, p.st.Release.Message, pods, p.st.Stable.Revision, serves, p.in.Rollout.Name, p.hint("retry"))
 }
 
 // crashText says what a crashing pod shows.

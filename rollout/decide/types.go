@@ -100,9 +100,9 @@ type Set struct {
 	Hash  string
 	Owner Owner
 	// Size is spec.replicas, Pods status.replicas, Available the available ones
-	// among those, Terminating those that still run though deleted.
-	Size, Pods, Available, Terminating int32
-	Created                            time.Time
+	// among those.
+	Size, Pods, Available int32
+	Created               time.Time
 	// Stamp on the set; 0 when it has none.
 	Stamp int64
 	// Vetoed says that the handover annotation is on the set.

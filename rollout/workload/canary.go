@@ -45,10 +45,12 @@ func (c *Client) createCanary(ctx context.Context, pass Pass, effect decide.Effe
 	if apierrors.IsAlreadyExists(err) {
 		return c.checkCanary(ctx, pass, canary.GetName(), s.digest)
 	}
-	if err == nil {
-		_, err = c.rememberDigest(canary)
+	if err != nil {
+		return err
 	}
-	return err
+	// What is not remembered is computed when it is needed.
+	_, _ = c.rememberDigest(canary)
+	return nil
 }
 
 // noTwin makes sure that the workload has no other set with its template. Its

@@ -164,7 +164,6 @@ func (s *snapshot) podFacts(set set, fact *decide.Set) {
 			continue
 		}
 		if pod.DeletionTimestamp != nil {
-			fact.Terminating++
 			continue
 		}
 		if podReady(pod) {

@@ -93,7 +93,7 @@ func next(r *v1alpha1.Rollout, state string, now time.Time) []string {
 	case v1alpha1.ReasonStable:
 		return []string{fmt.Sprintf("A new template of %s %s starts a release.", r.Spec.WorkloadRef.Kind, r.Spec.WorkloadRef.Name)}
 	case v1alpha1.ReasonPaused:
-		return []string{fmt.Sprintf("'kubectl weir resume %s' lets it go on.", r.Name), abortHint(r)}
+		return []string{fmt.Sprintf("'kubectl weir resume %s' lets it go on; approvals that are given meanwhile count then.", r.Name), abortHint(r)}
 	case v1alpha1.ReasonRolledBack:
 		return []string{
 			"A template other than the one that failed ends this state: revert the change where it came from, or push a fix.",
