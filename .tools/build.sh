@@ -43,7 +43,13 @@ compiling() {
 			*) n=$((n + 1)) ;;
 			esac
 		fi
-		if seldom; then echo "  $name: compiled $n$all packages in $((SECONDS - began)) s"; fi
+		if seldom; then
+			if ((n)); then
+				echo "  $name: compiled $n$all packages in $((SECONDS - began)) s"
+			else # all is compiled already
+				echo "  $name: still linking after $((SECONDS - began)) s"
+			fi
+		fi
 	done
 }
 

@@ -95,9 +95,12 @@ func (r *Reconciler) forget(ctx context.Context, name types.NamespacedName) erro
 		labels := free.GetLabels()
 		delete(labels, v1alpha1.RolloutLabel)
 		free.SetLabels(labels)
-		if annotations := free.GetAnnotations(); annotations[v1alpha1.HandoverAnnotation] != "" {
-			delete(annotations, v1alpha1.HandoverAnnotation)
-			free.SetAnnotations(annotations)
+		annotations := free.GetAnnotations()
+		delete(annotations, v1alpha1.ChangedByAnnotation) // It is the hold policy's, which lets go.
+		vetoed := annotations[v1alpha1.HandoverAnnotation] != ""
+		delete(annotations, v1alpha1.HandoverAnnotation)
+		free.SetAnnotations(annotations)
+		if vetoed {
 			if err := unstructured.SetNestedField(free.Object, true, "spec", "paused"); err != nil {
 				return fmt.Errorf("cannot pause Deployment %q: %w", labelled.GetName(), err)
 			}

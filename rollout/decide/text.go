@@ -117,7 +117,7 @@ func (p *pass) releaseText() string {
 	number, canary := p.st.Release.Number, p.st.Canary.Revision
 	switch p.stage() {
 	case v1alpha1.StageProgressing:
-		text := fmt.Sprintf("Release %d of revision %s is at %s with %s", number, canary, p.stepText(), p.exposureText())
+		text := fmt.Sprintf("Release %d of revision %s is at %s, which is for %s", number, canary, p.stepText(), p.exposureText())
 		if p.impliedHold() {
 			text += "; the step has no gates and there is no analysis, so it is held for " + impliedHold.String()
 		}

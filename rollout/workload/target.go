@@ -32,7 +32,8 @@ func (c *Client) label(ctx context.Context, pass Pass, _ decide.Effect) error {
 	return c.patch(ctx, pass, before, target)
 }
 
-// unlabel takes the workload out of the hold policy's hands.
+// unlabel takes the workload out of the hold policy's hands, with what the policy
+// has written on it.
 func (c *Client) unlabel(ctx context.Context, pass Pass, _ decide.Effect) error {
 	target, err := c.target(ctx, pass)
 	if err != nil {
@@ -43,6 +44,8 @@ func (c *Client) unlabel(ctx context.Context, pass Pass, _ decide.Effect) error 
 	}
 	before := target.DeepCopy()
 	delete(target.Labels, v1alpha1.RolloutLabel)
+	delete(target.Annotations, v1alpha1.ChangedByAnnotation)
+	delete(target.Annotations, v1alpha1.ResumeRefusedAnnotation)
 	return c.patch(ctx, pass, before, target)
 }
 

@@ -21,6 +21,9 @@ type explanation struct {
 	// Position in the steps, Exposure of the canary.
 	Position string                  `json:"position,omitempty"`
 	Exposure v1alpha1.ExposureStatus `json:"exposure,omitzero"`
+	// Split is the canary's share of the pods behind the Services, where no route
+	// splits the traffic.
+	Split string `json:"split,omitempty"`
 	// Gates of the step, and what each waits for.
 	Gates []v1alpha1.GateStatus `json:"gates,omitempty"`
 	// Evidence on which the newest decision rests.
@@ -167,6 +170,9 @@ func (e *explanation) text() string {
 			fmt.Fprintf(&b, " of %d requests", x.MeasuredRequests)
 		}
 		b.WriteByte('\n')
+	}
+	if e.Split != "" {
+		b.WriteString(e.Split + ".\n")
 	}
 	if len(e.Gates) > 0 {
 		b.WriteString("\nGates of this step:\n")

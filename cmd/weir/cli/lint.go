@@ -118,6 +118,9 @@ func lintOne(ctx context.Context, linter *lint.Linter, name string, stdin io.Rea
 		return nil, 0, err
 	}
 	findings, checked, err = linter.Documents(ctx, file)
+	if err != nil && filepath.Base(filepath.Dir(name)) == "templates" {
+		err = fmt.Errorf("%w; it looks like a template of a Helm chart: pipe 'helm template ...' into 'kubectl weir lint -f -'", err)
+	}
 	return findings, checked, errors.Join(err, file.Close())
 }
 

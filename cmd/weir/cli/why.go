@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/kubernetes"
 )
 
 // whyCommand explains where a release stands.
@@ -29,6 +32,9 @@ func (s *session) whyCommand() *cobra.Command {
 			if e.Obstacles, err = podObstacles(cmd.Context(), c, r); err != nil {
 				return err
 			}
+			if e.Split, err = splitByPods(cmd.Context(), c, r); err != nil {
+				return err
+			}
 			if done, err := printObject(s.out, out, e); done {
 				return err
 			}
@@ -37,6 +43,32 @@ func (s *session) whyCommand() *cobra.Command {
 	}
 	c.Flags().VarP(&out, "output", "o", "json or yaml")
 	return c
+}
+
+// splitByPods says what share of the ready pods behind the workload's Services is
+// the canary's, where that is the split: the status counts pods, and the data plane
+// follows the EndpointSlices.
+func splitByPods(ctx context.Context, c client.Client, r *v1alpha1.Rollout) (string, error) {
+	status := &r.Status
+	if status.Traffic.Provider != v1alpha1.ProviderKubernetes || !status.Release.Stage.UnderWay() {
+		return "", nil
+	}
+	seen, err := kubernetes.New(c, c).Observe(ctx, providers.Target{
+		Namespace: r.Namespace, Owner: r.Name,
+		StableRevision: status.Stable.Revision, CanaryRevision: status.Canary.Revision,
+	}, true)
+	if err != nil {
+		return "", fmt.Errorf("cannot tell the canary's share of the pods: %w", err)
+	}
+	behind := "no Service"
+	if len(seen.Services) > 0 {
+		behind = "Service " + strings.Join(seen.Services, ", ")
+	}
+	text := fmt.Sprintf("Behind %s the canary has %s of the ready pods", behind, v1alpha1.FormatWeight(seen.Weight))
+	if !seen.Accepted {
+		text += "; not all of them get traffic as they should: " + seen.Message
+	}
+	return text, nil
 }
 
 // podObstacles says which pods of the canary do not start, and why.

@@ -362,6 +362,10 @@ func TestNative(t *testing.T) {
 	if r.Status.Exposure.Configured != "25%" {
 		t.Errorf("one pod of four is shown as %q", r.Status.Exposure.Configured)
 	}
+	harness.Eventually(t, timeout, "the share behind the Service", func(context.Context) error {
+		out := s.cli(0, harness.Admin, "why", stage.Name)
+		return errorUnless(strings.Contains(out, "Behind Service shop the canary has 25% of the ready pods.\n"), "why says:\n%s", out)
+	})
 	canary := r.Status.Canary.Revision
 	r = s.await("the promotion", stage.Promoted(1))
 	s.survived(s.pods(canary), r.Status.Stable.Revision)

@@ -153,7 +153,12 @@ func (l *Linter) object(ctx context.Context, object *unstructured.Unstructured) 
 		errs = append(errs, ruleErrs...)
 	}
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, k.structural, object.Object)...)
-	errs = append(errs, beyondSchema(object)...)
+	for _, e := range beyondSchema(object) {
+		// A rule of the schema may have said the same about the field, or its list.
+		if !slices.ContainsFunc(errs, func(said *field.Error) bool { return strings.HasPrefix(e.Field, said.Field) }) {
+			errs = append(errs, e)
+		}
+	}
 	for _, e := range errs {
 		findings = append(findings, Finding{Object: name, Field: e.Field, Message: e.ErrorBody()})
 	}

@@ -76,12 +76,10 @@ func TestFindings(t *testing.T) {
 			if err != nil || checked != 1 {
 				t.Fatalf("checked %d: %v", checked, err)
 			}
-			for _, f := range findings {
-				if f.Field == tc.field && strings.Contains(f.Message, tc.message) {
-					return
-				}
+			// One mistake is one finding.
+			if len(findings) != 1 || findings[0].Field != tc.field || !strings.Contains(findings[0].Message, tc.message) {
+				t.Errorf("%s: want one finding, at %s with %q, got %+v", tc.reason, tc.field, tc.message, findings)
 			}
-			t.Errorf("%s: want a finding at %s with %q, got %+v", tc.reason, tc.field, tc.message, findings)
 		})
 	}
 }
