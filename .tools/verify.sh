@@ -21,10 +21,22 @@ for tree in apis charts docs; do
 	diff -r "$tree" "$copy/$tree" || fail "generated files in $tree are not up to date: run 'make generate'"
 done
 
-# Module files are tidy, and name the same version of whatever they share.
+# Module files are tidy.
 while IFS= read -r file; do
 	go -C "$(dirname "$file")" mod tidy -diff >"$copy/tidy" 2>&1 || { head -n 30 "$copy/tidy" >&2; fail "$file is not tidy: run 'make tidy'"; }
 done < <(git ls-files '*go.mod')
+
+# They name one version of whatever they share: what has another version is
+# compiled once more, and with it all that depends on it, which is most of
+# Kubernetes for some. Of Kubernetes itself v0.0.0 is replaced.
+git ls-files '*go.mod' | xargs awk '
+	/=>/ { next }
+	{ path = $1; version = $2 }
+	$1 == "require" { path = $2; version = $3 }
+	version ~ /^v[0-9]/ && version != "v0.0.0" && !seen[path " " version]++ { versions[path] = versions[path] " " version; n[path]++ }
+	END { for (path in n) if (n[path] > 1) print path versions[path] }
+' >"$copy/versions"
+[ ! -s "$copy/versions" ] || { cat "$copy/versions" >&2; fail "module files name several versions of the above: raise the lower ones with 'go get'"; }
 
 # What the decision core depends on changes only on purpose.
 diff .tools/core-deps.txt <(.tools/core-deps.sh) || fail "the decision core has other dependencies than .tools/core-deps.txt: if that is meant, run 'make tidy'"

@@ -99,9 +99,9 @@ func TestForeground(t *testing.T) {
 	pods := w.pods.of(t, revision, 2)
 	w.keep(t, pods[0])
 	w.apply(t, decide.Effect{Kind: decide.EffectDeleteCanary, Name: canary.Name})
-	harness.Eventually(t, patience, "one pod on its way out", func(context.Context) error {
+	harness.Eventually(t, patience, "no pod but one on its way out", func(context.Context) error {
 		set := w.canary(t, revision)
-		if set.Size != 0 || set.Pods != 0 || set.Available != 0 || set.Terminating != 1 {
+		if set.Size != 0 || set.Pods != 0 || set.Available != 0 {
 			return fmt.Errorf("set %+v", set)
 		}
 		return nil
