@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
 )
@@ -59,6 +61,17 @@ func parseSplits(value string) []split {
 		out = append(out, s)
 	}
 	return out
+}
+
+// Owners are the Rollouts for which a route is split, sorted. One of them may not
+// exist any more.
+func Owners(route client.Object) []string {
+	var owners []string
+	for _, s := range parseSplits(route.GetAnnotations()[v1alpha1.SplitAnnotation]) {
+		owners = append(owners, s.Owner)
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners)
 }
 
 // formatSplits writes the split annotation, in one order whatever the input's.

@@ -344,7 +344,7 @@ func (w watches) watchRoutes(ctx context.Context, mgr manager.Manager, c ctrlcon
 		case err != nil:
 			return nil, fmt.Errorf("cannot tell whether the cluster knows %s: %w", gvk.Kind, err)
 		}
-		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(w.byKind(gvk.Kind)))); err != nil {
+		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(w.byRoute(gvk.Kind)))); err != nil {
 			return nil, fmt.Errorf("cannot watch %s: %w", gvk.Kind, err)
 		}
 		log.FromContext(ctx).V(1).Info("Watching routes", "kind", gvk.Kind)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers/gatewayapi"
 	"github.com/weir-dev/weir/rollout"
 )
 
@@ -93,6 +95,22 @@ func (w watches) byReplicaSet(ctx context.Context, obj client.Object) []reconcil
 func (w watches) byKind(kind string) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
 		return w.referring(ctx, obj.GetNamespace(), kind, obj.GetName())
+	}
+}
+
+// byRoute maps a route to the Rollouts that refer to it, and to those for which it
+// is split: of one that was deleted by force the rest goes when the split does.
+func (w watches) byRoute(kind string) handler.MapFunc {
+	return func(ctx context.Context, obj client.Object) []reconcile.Request {
+		out := w.referring(ctx, obj.GetNamespace(), kind, obj.GetName())
+		for _, owner := range gatewayapi.Owners(obj) {
+			for _, request := range named(obj.GetNamespace(), owner) {
+				if !slices.Contains(out, request) {
+					out = append(out, request)
+				}
+			}
+		}
+		return out
 	}
 }
 

@@ -66,6 +66,8 @@ func TestWatches(t *testing.T) {
 		obj.SetName(name)
 		return obj
 	}
+	split := named(emptyDeployment(), "shop", "edge")
+	split.SetAnnotations(map[string]string{v1alpha1.SplitAnnotation: "gone a a-canary 1000 *;web b b-canary 500 *"})
 
 	ctx := t.Context()
 	cases := map[string]struct {
@@ -79,7 +81,8 @@ func TestWatches(t *testing.T) {
 		"Owned":           {reason: "a set concerns the Rollout of its Deployment", got: w.byReplicaSet(ctx, owned), want: []string{"shop/web"}},
 		"Canary":          {reason: "a canary concerns the Rollout that made it", got: w.byReplicaSet(ctx, canary), want: []string{"shop/api"}},
 		"Stray":           {reason: "a set of nobody concerns nobody", got: w.byReplicaSet(ctx, replicaSet(1, 1))},
-		"Route":           {reason: "a route concerns all that share it", got: w.byKind("HTTPRoute")(ctx, named(emptyDeployment(), "shop", "edge")), want: []string{"shop/api", "shop/web"}},
+		"Route":           {reason: "a route concerns all that share it", got: w.byRoute("HTTPRoute")(ctx, named(emptyDeployment(), "shop", "edge")), want: []string{"shop/api", "shop/web"}},
+		"Split":           {reason: "a route concerns those for which it is split, once", got: w.byRoute("HTTPRoute")(ctx, split), want: []string{"shop/api", "shop/gone", "shop/web"}},
 		"Template":        {reason: "a template concerns Rollouts of its namespace", got: w.byKind("AnalysisTemplate")(ctx, named(&v1alpha1.AnalysisTemplate{}, "shop", "errors")), want: []string{"shop/api"}},
 		"ClusterTemplate": {reason: "one of the cluster concerns all namespaces", got: w.byKind("ClusterAnalysisTemplate")(ctx, named(&v1alpha1.ClusterAnalysisTemplate{}, "", "errors")), want: []string{"other/web", "shop/api"}},
 		"Source":          {reason: "a source concerns all with an analysis", got: w.bySource(ctx, &v1alpha1.MetricSource{}), want: []string{"other/web", "shop/api"}},

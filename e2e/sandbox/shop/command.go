@@ -65,7 +65,7 @@ const commandHelp = `Run the demo app. It listens on $POD_IP:$PORT and is config
   READY         "false" keeps /healthz at 503 for ever (default "true")
   CRASH_AFTER   time from start until the process exits with EXIT_CODE (default never)
   EXIT_CODE     exit code of that crash (default 1)
-  DRAIN         time it goes on serving after SIGTERM (default 3s)`
+  DRAIN         time it goes on serving after SIGTERM (default 6s)`
 
 // Run serves until ctx is done, goes on serving for cfg.Drain with keep-alives
 // turned off, and returns nil. It returns an *ExitError when cfg.CrashAfter has

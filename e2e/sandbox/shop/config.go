@@ -58,7 +58,7 @@ func FromEnv(getenv func(string) string) (Config, error) {
 		StartDelay: p.duration("START_DELAY", "0s"),
 		NeverReady: !p.boolean("READY", "true"),
 		ExitCode:   p.exitCode("EXIT_CODE"),
-		Drain:      p.duration("DRAIN", "3s"),
+		Drain:      p.duration("DRAIN", "6s"),
 	}
 	cfg.Latency, cfg.Jitter = p.latency("LATENCY")
 	if getenv("CRASH_AFTER") != "" {
