@@ -98,7 +98,7 @@ func (p *parser) duration(name, fallback string) time.Duration {
 	value := p.or(name, fallback)
 	d, err := time.ParseDuration(value)
 	if err != nil || d < 0 {
-		p.fail(name, value, "a duration of 0 or more, such as 20ms or 3s")
+		p.fail(name, value, "a duration of 0 or more, such as 20ms or 6s")
 		return 0
 	}
 	return d

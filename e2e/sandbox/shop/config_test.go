@@ -31,7 +31,7 @@ func TestFromEnv(t *testing.T) {
 			reason: "everything has a default",
 			env:    []string{"POD_NAME", "p"},
 			want: Config{
-				Version: "unknown", Pod: "p", PodIP: "127.0.0.1", Port: "8080", ExitCode: 1, Drain: 3 * time.Second,
+				Version: "unknown", Pod: "p", PodIP: "127.0.0.1", Port: "8080", ExitCode: 1, Drain: 6 * time.Second,
 			},
 		},
 		"All": {
@@ -51,7 +51,7 @@ func TestFromEnv(t *testing.T) {
 			reason: "a latency alone varies by a tenth",
 			env:    []string{"POD_NAME", "p", "LATENCY", "20ms"},
 			want: Config{
-				Version: "unknown", Pod: "p", PodIP: "127.0.0.1", Port: "8080", ExitCode: 1, Drain: 3 * time.Second,
+				Version: "unknown", Pod: "p", PodIP: "127.0.0.1", Port: "8080", ExitCode: 1, Drain: 6 * time.Second,
 				Latency: 20 * time.Millisecond, Jitter: 2 * time.Millisecond,
 			},
 		},
