@@ -20,8 +20,9 @@ const (
 	// splitLabel selects the routes that the split policy looks at. It is a
 	// label because admission can select by nothing else.
 	splitLabel = v1alpha1.SplitAnnotation
-	// splitActive is the label's one value.
-	splitActive = "active"
+	// splitActive is the label's value on a route that is split. splitOff is what an
+	// operator sets, to take a route out of the split policy's hands.
+	splitActive, splitOff = "active", "off"
 	// allRules stands for every rule with a backend of the workload.
 	allRules = "*"
 )

@@ -40,5 +40,6 @@
 //	                         they come back as they were written
 //
 // A route with a split also has the label weir.dev/split=active, by which the
-// policy selects it.
+// policy selects it. An operator may set it to off, and the policy leaves the
+// route alone; what the route carries then is what its rules say.
 package gatewayapi

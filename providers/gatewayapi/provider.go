@@ -188,12 +188,13 @@ func (p *Provider) Restore(ctx context.Context, target providers.Target, stamp i
 }
 
 // Splits tells, live, whether any route of a namespace is split for an owner,
-// which may not exist any more.
+// which may not exist any more. The label only finds the routes: with another
+// value than Weir's a route may carry the canary's backend as before.
 func (p *Provider) Splits(ctx context.Context, namespace, owner string) (bool, error) {
 	for _, kind := range kinds {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(gatewayKind(kind + "List"))
-		err := p.live.List(ctx, list, client.InNamespace(namespace), client.MatchingLabels{splitLabel: splitActive})
+		err := p.live.List(ctx, list, client.InNamespace(namespace), client.HasLabels{splitLabel})
 		switch {
 		case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
 			continue // A cluster without the kind has none.
@@ -201,13 +202,26 @@ func (p *Provider) Splits(ctx context.Context, namespace, owner string) (bool, e
 			return false, fmt.Errorf("cannot list routes of kind %s: %w", kind, err)
 		}
 		for i := range list.Items {
-			splits := parseSplits(list.Items[i].GetAnnotations()[v1alpha1.SplitAnnotation])
-			if slices.ContainsFunc(splits, func(s split) bool { return s.Owner == owner }) {
+			if splitFor(&list.Items[i], owner) {
 				return true, nil
 			}
 		}
 	}
 	return false, nil
+}
+
+// splitFor tells whether a route is split for an owner: its annotation says so.
+// Rules that are as the user wrote them do not gainsay it, since the split policy
+// splits them again with the next write; but on a route that was taken out of the
+// policy's hands they do: whoever did that writes the rules, and need not know of
+// the annotation.
+func splitFor(object *unstructured.Unstructured, owner string) bool {
+	ref := v1alpha1.RouteReference{Kind: object.GetKind(), Name: object.GetName()}
+	r := newRoute(object, ref, providers.Target{Namespace: object.GetNamespace(), Owner: owner})
+	if object.GetLabels()[splitLabel] == splitOff {
+		return slices.ContainsFunc(r.views, view.split)
+	}
+	return slices.ContainsFunc(r.splits, func(s split) bool { return s.Owner == owner })
 }
 
 // read one route, and see it as the target's owner does.
