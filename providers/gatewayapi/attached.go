@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -18,6 +19,13 @@ import (
 // tlsPolicy is the kind that tells gateways to speak TLS to a Service.
 const tlsPolicy = "BackendTLSPolicy"
 
+// tlsPolicyVersions are those in which the kind may be served, the newest first:
+// Gateway API has it as v1 since 1.4, before that as v1alpha3 alone. What is read
+// here is the same in both.
+func tlsPolicyVersions() []string {
+	return []string{gatewayv1.GroupVersion.Version, "v1alpha3"}
+}
+
 // attached finds a policy that applies to a user's Service and not to its twin:
 // the gateway would speak plain text to a canary that expects TLS. Clusters
 // without the kind have no such policy; without the right to list it, none is
@@ -26,21 +34,36 @@ func (p *Provider) attached(ctx context.Context, target providers.Target) error 
 	if len(target.Pairs) == 0 {
 		return nil
 	}
-	list := &unstructured.UnstructuredList{}
-	list.SetGroupVersionKind(gatewayKind(tlsPolicy + "List"))
-	err := p.live.List(ctx, list, client.InNamespace(target.Namespace))
-	switch {
-	case meta.IsNoMatchError(err), apierrors.IsNotFound(err), apierrors.IsForbidden(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("cannot list policies of kind %s: %w", tlsPolicy, err)
+	list, err := p.tlsPolicies(ctx, target.Namespace)
+	if err != nil {
+		return err
 	}
-	for _, item := range list.Items {
+	for _, item := range list {
 		if err := covers(item, target.Pairs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tlsPolicies of a namespace, in the first version that the cluster serves. Those
+// of another version are the same objects.
+func (p *Provider) tlsPolicies(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
+	for _, version := range tlsPolicyVersions() {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: version, Kind: tlsPolicy + "List"})
+		err := p.live.List(ctx, list, client.InNamespace(namespace))
+		switch {
+		case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
+			continue
+		case apierrors.IsForbidden(err):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("cannot list policies of kind %s: %w", tlsPolicy, err)
+		}
+		return list.Items, nil
+	}
+	return nil, nil
 }
 
 // covers is an error when the policy is for a stable Service alone.

@@ -385,45 +385,6 @@ func text(t *testing.T, op jsonpatch.Operation) string {
 	return string(b)
 }
 
-// TestAttachedPolicy: a policy on the user's Service that the canary's would be
-// without is refused, naming it.
-func TestAttachedPolicy(t *testing.T) {
-	policy := func(services ...string) *unstructured.Unstructured {
-		u := object(tlsPolicy)
-		u.SetNamespace("shop")
-		u.SetName("tls")
-		var refs []any
-		for _, s := range services {
-			refs = append(refs, map[string]any{"group": "", "kind": "Service", "name": s})
-		}
-		u.Object["spec"] = map[string]any{"targetRefs": refs}
-		return u
-	}
-	target := ledger()
-	target.Routes = target.Routes[:1]
-	cases := map[string]struct {
-		reason   string
-		services []string
-		want     string
-	}{
-		"Other":  {"a policy on another Service is no matter", []string{"web"}, ""},
-		"Both":   {"a policy on both Services applies to the canary, too", []string{"ledger", "ledger-canary"}, ""},
-		"Stable": {"a policy on the user's Service alone would be lost", []string{"ledger"}, `BackendTLSPolicy/tls: spec.targetRefs: is for Service "ledger" and not for the canary's: name Service "ledger-canary" there, too`},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), policy(tc.services...))
-			p := New(c, c)
-			_, err := p.Observe(t.Context(), target, true)
-			for call, err := range map[string]error{"Observe": err, "Raise": p.Raise(t.Context(), target, 500, 1, nil)} {
-				if (err == nil) != (tc.want == "") || err != nil && err.Error() != tc.want {
-					t.Errorf("\n%s\n%s: error is %v, want %q", tc.reason, call, err, tc.want)
-				}
-			}
-		})
-	}
-}
-
 // TestErrors: what the API server answers becomes what the contract says.
 func TestErrors(t *testing.T) {
 	target := ledger()
