@@ -224,7 +224,7 @@ func routes(rollout *v1alpha1.Rollout) []v1alpha1.RouteReference {
 	if t := rollout.Spec.Traffic; t != nil {
 		refs = slices.Clone(t.RouteRefs)
 	}
-	if !rollout.Status.Release.Stage.UnderWay() {
+	if stage := rollout.Status.Release.Stage; stage == "" || stage == v1alpha1.StageIdle {
 		return refs
 	}
 	for _, name := range rollout.Status.Traffic.Routes {

@@ -93,7 +93,9 @@ type RolloutSpec struct {
 
 	// onFailure says what becomes of a version that failed. Rollback takes its
 	// traffic and then its pods. Hold takes its traffic and leaves its pods for
-	// study. Absent: Rollback.
+	// study; it needs a route and narrowed Services, which keep traffic from them,
+	// and is about versions that failed, not those that somebody aborted.
+	// Absent: Rollback.
 	// +optional
 	OnFailure FailurePolicy `json:"onFailure,omitempty"`
 
@@ -306,8 +308,9 @@ const (
 //
 // +kubebuilder:validation:MinProperties=1
 type AnalysisGate struct {
-	// require is the verdict that the step needs. Absent: Pass where the new
-	// version has some but not all of the traffic, else NoFailure.
+	// require is the verdict that the step needs. NoFailure is also met while there
+	// are too few data for a verdict. Absent: Pass where the new version has some
+	// but not all of the traffic, else NoFailure.
 	// +optional
 	Require RequiredVerdict `json:"require,omitempty"`
 	// timeout overrides spec.analysis.timeout for this step.
@@ -353,7 +356,10 @@ type ApprovalGate struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10
 	MinApprovals int32 `json:"minApprovals,omitempty"`
-	// changeAuthor says whether the approval of the author of the change counts.
+	// changeAuthor says whether the approval of the author of the change counts:
+	// of the user in the workload's annotation weir.dev/change-author, which CI
+	// writes where a tool such as Argo CD or Flux brings the change, and of the user
+	// who wrote the template (weir.dev/changed-by).
 	// +optional
 	// +default="Allowed"
 	ChangeAuthor ChangeAuthorPolicy `json:"changeAuthor,omitempty"`
@@ -387,8 +393,8 @@ type Analysis struct {
 	// onTimeout says what happens then. Absent: Hold.
 	// +optional
 	OnTimeout TimeoutAction `json:"onTimeout,omitempty"`
-	// onMissingData says what happens when metrics are still missing at the
-	// timeout. Until then the release holds. Absent: Hold.
+	// onMissingData says what happens when metrics have been missing for as long
+	// as the timeout. Until then the release holds. Absent: Hold.
 	// +optional
 	OnMissingData HoldAction `json:"onMissingData,omitempty"`
 }
@@ -442,8 +448,9 @@ type Capacity struct {
 	// type of capacity. Absent: Surge.
 	// +optional
 	Type CapacityType `json:"type,omitempty"`
-	// scaleDownDelay is how long pods stay after they have lost their traffic,
-	// so that requests in flight end. Absent: 30s.
+	// scaleDownDelay is how long the pods of a version that is rolled back stay
+	// after a route has taken their traffic, so that requests in flight end. Without
+	// routes they go at once, as do pods that do not stay up. Absent: 30s.
 	// +optional
 	ScaleDownDelay Duration `json:"scaleDownDelay,omitempty"`
 }

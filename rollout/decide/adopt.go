@@ -3,6 +3,7 @@ package decide
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -44,12 +45,17 @@ func (p *pass) handOver() {
 		p.do(Effect{Kind: EffectBeginHandOver, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the canary is at full size and available"})
 		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
 	case t.ActsPaused:
+		p.wake(p.in.Now.Add(resumeInterval))
 		p.wait(WaitHandOver, "the workload's controller to see that it may adopt")
 	default:
 		p.do(Effect{Kind: EffectAdopt, Name: c.Name, Revision: c.Hash, Size: t.Replicas, Raise: true, Why: "the workload adopts the canary's pods"})
 		p.wait(WaitHandOver, "the workload to adopt the canary's pods")
 	}
 }
+
+// resumeInterval is how often it is looked whether the workload's controller has
+// seen that it may adopt. In most clusters its word comes first.
+const resumeInterval = time.Second
 
 // grown says whether the canary has all the pods of the workload, which may
 // have been scaled since. More than that are taken away later.

@@ -184,6 +184,7 @@ func (p *pass) analysisGate(t terms) (gate, bool) {
 	}
 	if meets(value, t.require) {
 		if share := p.shareOff(); share != "" {
+			p.wake(p.in.Now.Add(shareInterval)) // The runner tells of other verdicts, not of each count.
 			g.State, g.Message = v1alpha1.GateWaiting, "has passed, but waits for "+share
 			g.wait = Waiting{Reason: WaitShare, Message: share}
 			return g, true
@@ -197,9 +198,19 @@ func (p *pass) analysisGate(t terms) (gate, bool) {
 		p.wake(due)
 		return g, true
 	}
-	p.timeOut(&g, t, value == v1alpha1.VerdictNoData || value == "")
+	switch {
+	case v == nil: // A process that has begun just now is still to look.
+	case value == v1alpha1.VerdictNoData:
+		p.missData(&g, t, v)
+	default:
+		p.timeOut(&g, t)
+	}
 	return g, true
 }
+
+// shareInterval is how often a measured share is looked at that is not yet the
+// allowed one.
+const shareInterval = 5 * time.Second
 
 // stepVerdict is the verdict on the current step, nil while there is none.
 func (p *pass) stepVerdict() *Verdict {
@@ -237,19 +248,28 @@ func meets(v v1alpha1.VerdictValue, need v1alpha1.RequiredVerdict) bool {
 	}
 }
 
-// timeOut decides about an analysis that has not said what the step needs in
-// time. Without data nothing advances.
-func (p *pass) timeOut(g *gate, t terms, missing bool) {
-	after := " within " + t.timeout.String()
-	if missing {
-		if p.in.Rollout.Spec.Analysis.OnMissingData == v1alpha1.HoldActionRollback {
-			g.State, g.Message = v1alpha1.GateFailed, "the analysis had no data"+after
-			return
-		}
-		g.Message = "has had no data" + after
-		g.wait = Waiting{Reason: WaitMissingData, Message: "metrics, missing for longer than " + t.timeout.String()}
+// missData decides about metrics that are missing when a step's time is over. Without
+// data nothing advances; what ends the release is that they have been missing for
+// all that time, and not that the newest look at them failed.
+func (p *pass) missData(g *gate, t terms, v *Verdict) {
+	from := v.MissingSince
+	if from.IsZero() {
+		from = p.st.Release.VerifiedAt.Time
+	}
+	g.Message, g.wait = "has no data"+since(from), Waiting{Reason: WaitMissingData, Message: "metrics, missing" + since(from)}
+	if p.in.Rollout.Spec.Analysis.OnMissingData != v1alpha1.HoldActionRollback {
 		return
 	}
+	if until := from.Add(t.timeout); p.in.Now.Before(until) {
+		p.wake(until)
+		return
+	}
+	g.State, g.Message = v1alpha1.GateFailed, "the analysis has had no data for "+t.timeout.String()
+}
+
+// timeOut decides about an analysis that has not said what the step needs in time.
+func (p *pass) timeOut(g *gate, t terms) {
+	after := " within " + t.timeout.String()
 	switch t.onTimeout {
 	case v1alpha1.OnTimeoutAdvance:
 		g.State, g.Message = v1alpha1.GatePassed, "no verdict"+after+", and onTimeout is Advance"

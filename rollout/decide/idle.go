@@ -129,10 +129,13 @@ func (p *pass) running() *Set {
 	return nil
 }
 
-// complete says whether a set has all the pods of the workload.
+// complete says whether a set has all the pods of the workload, and may be taken
+// for what is stable: the workload's template is its own, or another one is held.
+// Whoever had it held, before this Rollout or its status was there, did not want
+// it to roll by itself.
 func (p *pass) complete(s *Set) bool {
-	n := p.in.Target.Replicas
-	return s.Size == n && s.Available >= n && s.Revision == p.in.Target.Revision
+	t := &p.in.Target
+	return s.Size == t.Replicas && s.Available >= t.Replicas && (t.Paused || s.Revision == t.Revision)
 }
 
 // first waits for the first version, which has nothing to be compared with and

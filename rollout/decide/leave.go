@@ -10,11 +10,11 @@ func (p *pass) leave() {
 		p.needLive = true
 		return
 	}
-	if !p.hasFinalizer() || !p.clear() {
+	if !p.hasFinalizer() || !p.cleared() {
 		return
 	}
 	t := &p.in.Target
-	if t.UID != "" && !p.resume() {
+	if t.UID != "" && !p.takenOut() && !p.resume() {
 		return
 	}
 	if t.UID != "" && t.Label == p.in.Rollout.Name {
@@ -22,6 +22,16 @@ func (p *pass) leave() {
 	}
 	p.do(Effect{Kind: EffectRemoveFinalizer, Why: "nothing of Weir's is left"})
 	p.wait(WaitDeletion, "the Rollout to be gone")
+}
+
+// cleared is clear, but where the workload belongs to another Rollout by now: then
+// routes and Services may be split and narrowed for that one, and what was this
+// one's went when the workload did.
+func (p *pass) cleared() bool {
+	if p.takenOut() && p.in.Target.Label != v1alpha1.RolloutOff {
+		return p.clearPods()
+	}
+	return p.clear()
 }
 
 // resume takes the workload out of the hold by the deletion policy. It is true

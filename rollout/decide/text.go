@@ -47,7 +47,9 @@ func count(n int32, thing string) string {
 }
 
 // hint is a command that people can run on the Rollout.
-func (p *pass) hint(verb string) string { return "'kubectl weir " + verb + " " + p.in.Rollout.Name + "'" }
+func (p *pass) hint(verb string) string {
+	return "'kubectl weir " + verb + " " + p.in.Rollout.Name + "'"
+}
 
 // stepText names the current step.
 func (p *pass) stepText() string {

@@ -27,7 +27,7 @@ var hunts = []struct {
 	{NoSeal, 5000, "", "a raise in flight lands after the rollback"},
 	{NoSweep, 60000, "", "a set that was made too late stays"},
 	{NoSettleRule, 200000, "", "decisions rest on sets that the controller has not brought up to date"},
-	{NoCheckBeforeRaise, 2000, "", "weight goes to pods that are gone"},
+	{NoCheckBeforeRaise, 20000, "", "weight goes to pods that are gone"},
 	{NoTerm, 0, "trap-takeover", "a process that was stopped takes pods from under a new weight"},
 	{UnpauseAnything, 20000, "", "a template that came in between rolls out"},
 	{NoTakeoverStamps, 0, "trap-takeover", "a process that was stopped takes pods from under a new weight"},

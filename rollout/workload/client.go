@@ -33,6 +33,9 @@ type Client struct {
 	// digests remembers templates' digests by digestKey, adopting the adopters
 	// of a namespace.
 	digests, adopting *lru.Cache
+	// resumed remembers since when a Deployment has been seen resumed, by UID and
+	// generation.
+	resumed *lru.Cache
 	// looking joins those who want the adopters of a namespace at the same time.
 	looking singleflight.Group
 	now     func() time.Time
@@ -48,6 +51,7 @@ func New(cached, live client.Reader, writer client.Writer) *Client {
 		writer:   writer,
 		digests:  lru.New(maxDigests),
 		adopting: lru.New(maxNamespaces),
+		resumed:  lru.New(maxDigests),
 		now:      time.Now,
 	}
 }

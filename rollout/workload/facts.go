@@ -68,6 +68,7 @@ func (c *Client) Observe(ctx context.Context, rollout *v1alpha1.Rollout, service
 	facts.Backends = found.backends
 	if live {
 		facts.snapshot = s
+		facts.Target.ActsPaused = s.target != nil && c.actsPaused(s.target)
 		if facts.Problems, err = c.problems(ctx, s, found); err != nil {
 			return Facts{}, err
 		}

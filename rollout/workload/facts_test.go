@@ -295,7 +295,7 @@ func TestTarget(t *testing.T) {
 			})},
 			want: decide.Target{
 				UID: "target-uid", Generation: 3, ObservedGeneration: 2, Revision: revisionOf(podTemplate("v2")),
-				Replicas: 4, Paused: true, Vetoed: true, Label: "web", ChangeAuthor: "ann", ChangedBy: "flux",
+				Replicas: 4, Paused: true, ActsPaused: true, Vetoed: true, Label: "web", ChangeAuthor: "ann", ChangedBy: "flux",
 			},
 		},
 		"ChangedBy": {
@@ -306,7 +306,7 @@ func TestTarget(t *testing.T) {
 			})},
 			want: decide.Target{
 				UID: "target-uid", Generation: 3, ObservedGeneration: 3, Revision: revisionOf(podTemplate("v2")),
-				Replicas: 1, Paused: true, ChangeAuthor: "flux", ChangedBy: "flux",
+				Replicas: 1, Paused: true, ActsPaused: true, ChangeAuthor: "flux", ChangedBy: "flux",
 			},
 		},
 	}

@@ -2,7 +2,10 @@ package workload
 
 import (
 	"context"
+	"math"
+	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -83,6 +86,9 @@ func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) err
 	if !vetoed(s.target) || s.target.Spec.Paused {
 		return unmet("Deployment %q is not ready to adopt: handover annotation %t, paused %t", s.target.Name, vetoed(s.target), s.target.Spec.Paused)
 	}
+	if c.actsPaused(s.target) {
+		return unmet("the controller of Deployment %q may still take it for paused", s.target.Name)
+	}
 	if !ok || set.hash() != effect.Revision {
 		return unmet("ReplicaSet %q is not the canary of revision %q", effect.Name, effect.Revision)
 	}
@@ -96,6 +102,50 @@ func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) err
 	set.Labels = labels.Merge(set.Spec.Template.Labels, labels.Set{HashLabel: effect.Revision})
 	delete(set.Annotations, v1alpha1.SeqAnnotation)
 	return c.patch(ctx, pass, before, set.ReplicaSet)
+}
+
+const (
+	// Reasons of a Deployment's condition Progressing.
+	reasonPaused   = "DeploymentPaused"
+	reasonTimedOut = "ProgressDeadlineExceeded"
+	// noProgressDeadline is the progressDeadlineSeconds that means none.
+	noProgressDeadline = math.MaxInt32
+	// resumeGrace is how long the workload's controller gets to see that it may go
+	// on, where it does not say so.
+	resumeGrace = 5 * time.Second
+)
+
+// actsPaused says whether the workload's controller may still take it for paused.
+// What it adopts then it scales with the other sets, and takes pods that serve.
+//
+// The controller says what it has seen in the condition Progressing, before it
+// does anything else (checkPausedConditions in its sync.go). It does not keep that
+// condition without a progress deadline, nor once that is exceeded. Then it gets a
+// while from when this process first saw the workload resumed.
+func (c *Client) actsPaused(d *appsv1.Deployment) bool {
+	if d.Spec.Paused {
+		return true
+	}
+	timedOut := false
+	for _, condition := range d.Status.Conditions {
+		if condition.Type == appsv1.DeploymentProgressing {
+			if condition.Reason == reasonPaused {
+				return true
+			}
+			timedOut = condition.Reason == reasonTimedOut
+		}
+	}
+	if deadline := d.Spec.ProgressDeadlineSeconds; deadline != nil && *deadline != noProgressDeadline && !timedOut {
+		return false
+	}
+	key := digestKey{d.UID, d.Generation}
+	since, ok := c.resumed.Get(key)
+	if !ok {
+		since = c.now()
+		c.resumed.Add(key, since)
+	}
+	at, ok := since.(time.Time)
+	return !ok || c.now().Sub(at) < resumeGrace
 }
 
 // endHandOver takes the annotation off the workload. Where nothing was adopted,

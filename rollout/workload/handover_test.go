@@ -2,6 +2,7 @@ package workload
 
 import (
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -94,6 +95,14 @@ func TestHandOver(t *testing.T) {
 			objs:   world(deployment(open), stable, full), effect: adopt,
 			want: []string{`patch web-` + v2 + ` {"metadata":{"annotations":null,"labels":{"app":"web","weir.dev/managed-by":null},"resourceVersion":"999"}}`},
 		},
+		"AdoptTooEarly": {
+			reason: "A controller that has not seen that the pause is over would scale the adopted set in proportion.",
+			objs:   world(deployment(open, progressing("DeploymentPaused")), stable, full), effect: adopt, err: ErrPrecondition,
+		},
+		"AdoptSilent": {
+			reason: "Of a controller that does not say what it has seen, that is not known yet.",
+			objs:   world(deployment(open, progressing("ProgressDeadlineExceeded")), stable, full), effect: adopt, err: ErrPrecondition,
+		},
 		"AdoptLabelled": {
 			reason: "A set that waits for its adoption is left to it.",
 			objs:   world(deployment(open), stable, labelled), effect: adopt,
@@ -162,6 +171,43 @@ func TestHandOver(t *testing.T) {
 	for name, tc := range cases {
 		tc.rollout = adopting.DeepCopy()
 		t.Run(name, tc.run)
+	}
+}
+
+// progressing gives a Deployment the condition by which its controller says what it
+// has seen.
+func progressing(reason string) func(*appsv1.Deployment) {
+	return func(d *appsv1.Deployment) {
+		d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Reason: reason}}
+	}
+}
+
+func TestActsPaused(t *testing.T) {
+	c := New(nil, nil, nil)
+	now := epoch
+	c.now = func() time.Time { return now }
+	resumed := func(d *appsv1.Deployment) { d.Spec.Paused = false }
+	silent := func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = nil }
+	cases := []struct {
+		reason string
+		d      *appsv1.Deployment
+		after  time.Duration
+		want   bool
+	}{
+		{"a paused workload", deployment(), 0, true},
+		{"the controller has not said otherwise yet", deployment(resumed, progressing("DeploymentPaused")), 0, true},
+		{"it has", deployment(resumed, progressing("DeploymentResumed")), 0, false},
+		{"it has, and could not make a set", deployment(resumed, progressing("ReplicaSetCreateError")), 0, false},
+		{"it does not say, and was given no time", deployment(resumed, silent), 0, true},
+		{"nor has it had enough", deployment(resumed, silent), 4 * time.Second, true},
+		{"it has had time", deployment(resumed, silent), time.Second, false},
+		{"a newer generation is to be seen anew", deployment(resumed, silent, func(d *appsv1.Deployment) { d.Generation++ }), 0, true},
+	}
+	for _, tc := range cases {
+		now = now.Add(tc.after)
+		if got := c.actsPaused(tc.d); got != tc.want {
+			t.Errorf("%s: acts paused %t, want %t", tc.reason, got, tc.want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -110,6 +111,8 @@ func deployment(edit ...func(*appsv1.Deployment)) *appsv1.Deployment {
 			Paused:   true,
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}},
 			Template: podTemplate("v2"),
+
+			ProgressDeadlineSeconds: ptr.To[int32](600),
 		},
 		Status: appsv1.DeploymentStatus{ObservedGeneration: 3},
 	}

@@ -33,6 +33,8 @@ type explanation struct {
 	Next []string `json:"next,omitempty"`
 	// Obstacles are seen in the cluster now, such as pods that do not start.
 	Obstacles []string `json:"obstacles,omitempty"`
+	// Unseen is what the user may not read.
+	Unseen []string `json:"unseen,omitempty"`
 }
 
 // explain makes the explanation from a Rollout alone.
@@ -183,6 +185,7 @@ func (e *explanation) text() string {
 	}
 	section(&b, "What was seen", e.Evidence)
 	section(&b, "What is in the way", e.Obstacles)
+	section(&b, "What you may not see", e.Unseen)
 	section(&b, "What would change that", e.Next)
 	return b.String()
 }

@@ -107,7 +107,7 @@ func standingOf(ctx context.Context, c client.Reader, r *v1alpha1.Rollout) (stan
 	var workload appsv1.Deployment
 	err := c.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: ref.Name}, &workload)
 	switch seen := r.Status.Workload; {
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err): // The status is all that there is to go by.
 	case err != nil:
 		return answer, fmt.Errorf("cannot tell whether rollout %s has seen the newest %s %s: %w", r.Name, ref.Kind, ref.Name, err)
 	case seen.UID != workload.UID || seen.ObservedGeneration < workload.Generation:

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -74,7 +75,13 @@ func liveView(ctx context.Context, c client.Client, key client.ObjectKey) (view 
 	}
 	pods := map[string]appsv1.ReplicaSetStatus{}
 	var sets appsv1.ReplicaSetList
-	if err := c.List(ctx, &sets, client.InNamespace(key.Namespace), client.HasLabels{appsv1.DefaultDeploymentUniqueLabelKey}); err != nil {
+	err = c.List(ctx, &sets, client.InNamespace(key.Namespace), client.HasLabels{appsv1.DefaultDeploymentUniqueLabelKey})
+	if apierrors.IsForbidden(err) {
+		// Who may not read them, such as an approver, sees what was recorded.
+		for _, recorded := range []v1alpha1.RevisionStatus{now.rollout.Status.Stable, now.rollout.Status.Canary} {
+			pods[recorded.Revision] = appsv1.ReplicaSetStatus{Replicas: recorded.Replicas, AvailableReplicas: recorded.AvailableReplicas}
+		}
+	} else if err != nil {
 		return "", now, fmt.Errorf("cannot list replica sets: %w", err)
 	}
 	for i := range sets.Items {

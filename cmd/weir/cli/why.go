@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -29,10 +30,7 @@ func (s *session) whyCommand() *cobra.Command {
 				return err
 			}
 			e := explain(r, time.Now())
-			if e.Obstacles, err = podObstacles(cmd.Context(), c, r); err != nil {
-				return err
-			}
-			if e.Split, err = splitByPods(cmd.Context(), c, r); err != nil {
+			if err := e.look(cmd.Context(), c, r); err != nil {
 				return err
 			}
 			if done, err := printObject(s.out, out, e); done {
@@ -43,6 +41,23 @@ func (s *session) whyCommand() *cobra.Command {
 	}
 	c.Flags().VarP(&out, "output", "o", "json or yaml")
 	return c
+}
+
+// look adds what is seen in the cluster now. Who may not read pods, such as an
+// approver, gets the rest all the same.
+func (e *explanation) look(ctx context.Context, c client.Client, r *v1alpha1.Rollout) error {
+	obstacles, err := podObstacles(ctx, c, r)
+	split, splitErr := splitByPods(ctx, c, r)
+	e.Obstacles, e.Split = obstacles, split
+	for _, err := range []error{err, splitErr} {
+		switch {
+		case apierrors.IsForbidden(err):
+			e.Unseen = append(e.Unseen, err.Error())
+		case err != nil:
+			return err
+		}
+	}
+	return nil
 }
 
 // splitByPods says what share of the ready pods behind the workload's Services is
