@@ -308,7 +308,7 @@ func TestWatchNamespaces(t *testing.T) {
 	}
 	for _, rule := range cluster {
 		for _, resource := range rule.Resources {
-			if !slices.Contains([]string{"clusteranalysistemplates", "metricsources", "clusteranalysistemplates/status", "metricsources/status", "gateways"}, resource) {
+			if !slices.Contains([]string{"clusteranalysistemplates", "metricsources", "clusteranalysistemplates/status", "metricsources/status", "gateways", "gatewayclasses"}, resource) {
 				t.Errorf("the controller may %v %s in all namespaces", rule.Verbs, resource)
 			}
 		}

@@ -67,15 +67,37 @@ func (r *route) processed() bool {
 }
 
 // answersOf are the reports on one parent. Several controllers may answer for
-// it, as two meshes for a Service.
+// it, as two meshes for a Service. Where it is known whose the parent is, only
+// theirs counts.
+//
+// A report on an older generation beside another controller's on this one is
+// either what a controller that is gone has left, or that of one that is slow. The
+// two look the same, so nothing is concluded from that: to take the slow one for
+// gone would delete a canary that it still sends requests to. Without the
+// knowledge all must agree, and the message names who does not.
 func (r *route) answersOf(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) []gatewayv1.RouteParentStatus {
+	key := r.parentKey(parent)
+	inCharge, known := r.inCharge[key]
 	var out []gatewayv1.RouteParentStatus
 	for _, s := range statuses {
-		if r.parentKey(s.ParentRef) == r.parentKey(parent) {
+		if r.parentKey(s.ParentRef) == key && (!known || s.ControllerName == inCharge) {
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// disputed tells whether controllers differ about one parent: several answer for
+// it, and not all of them have accepted the route as it is now.
+func (r *route) disputed(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) bool {
+	return several(r.answersOf(parent, statuses)) && r.parentAccepted(parent, statuses) != ""
+}
+
+// several tells whether reports are of more than one controller.
+func several(answers []gatewayv1.RouteParentStatus) bool {
+	return slices.ContainsFunc(answers, func(s gatewayv1.RouteParentStatus) bool {
+		return s.ControllerName != answers[0].ControllerName
+	})
 }
 
 // awaited are the conditions in which a parent answers.
@@ -98,22 +120,35 @@ func (r *route) parentProcessed(parent gatewayv1.ParentReference, statuses []gat
 }
 
 // parentAccepted says what keeps one parent from carrying the route as it is
-// now; nothing if nothing does. All who answer for it must agree.
+// now; nothing if nothing does. All who answer for it must agree. Of several the
+// one that does not is named: if it is gone, nobody else takes its report away.
 func (r *route) parentAccepted(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) string {
 	answers := r.answersOf(parent, statuses)
 	for _, s := range answers {
-		for _, kind := range awaited() {
-			if problem := r.holds(s.Conditions, kind); problem != "" {
-				return problem
-			}
+		problem := r.answerAccepted(s)
+		if problem != "" && several(answers) {
+			return fmt.Sprintf("%s: %s (others answer for it, too: if this controller is gone, take its entry out of status.parents)", s.ControllerName, problem)
 		}
-		partly := meta.FindStatusCondition(s.Conditions, string(gatewayv1.RouteConditionPartiallyInvalid))
-		if partly != nil && partly.Status == metav1.ConditionTrue && r.current(partly) {
-			return fmt.Sprintf("serves the route in part only: %s: %s", partly.Reason, partly.Message)
+		if problem != "" {
+			return problem
 		}
 	}
 	if len(answers) == 0 {
 		return "has not reported on the route yet"
+	}
+	return ""
+}
+
+// answerAccepted says what is missing in one report on a parent.
+func (r *route) answerAccepted(s gatewayv1.RouteParentStatus) string {
+	for _, kind := range awaited() {
+		if problem := r.holds(s.Conditions, kind); problem != "" {
+			return problem
+		}
+	}
+	partly := meta.FindStatusCondition(s.Conditions, string(gatewayv1.RouteConditionPartiallyInvalid))
+	if partly != nil && partly.Status == metav1.ConditionTrue && r.current(partly) {
+		return fmt.Sprintf("serves the route in part only: %s: %s", partly.Reason, partly.Message)
 	}
 	return ""
 }

@@ -75,7 +75,9 @@ func (p *Provider) Name() v1alpha1.TrafficProvider { return v1alpha1.ProviderGat
 
 // Observe reads the routes. With a *NotFoundError or an *UnsupportedError the
 // observation still says what was found in the routes that are there. Policies
-// on the Services are looked at live only: nothing is raised on less.
+// on the Services are looked at live only: nothing is raised on less. Whose a
+// Gateway is that several controllers answer for is asked of the API server in any
+// case: it is seldom asked, and no event would bring a live read.
 func (p *Provider) Observe(ctx context.Context, target providers.Target, live bool) (providers.Observation, error) {
 	reader := client.Reader(p.cached)
 	if live {
@@ -86,6 +88,7 @@ func (p *Provider) Observe(ctx context.Context, target providers.Target, live bo
 	for _, ref := range target.Routes {
 		r, err := p.read(ctx, reader, target, ref)
 		if err == nil {
+			p.settle(ctx, r)
 			if live {
 				p.findParents(ctx, r)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
@@ -27,6 +28,8 @@ type route struct {
 	reported func() (reported, error)
 	// gone are the parents that are known not to exist.
 	gone []parentKey
+	// inCharge are the controllers of those parents of which it was looked for.
+	inCharge map[parentKey]gatewayv1.GatewayController
 }
 
 // newRoute reads the object. The pairs are the target's, and those that an

@@ -68,8 +68,9 @@ What it reads of the whole cluster, whatever namespaces it works in.
   resources: [clusteranalysistemplates/status, metricsources/status]
   verbs: [update]
 # A Gateway that is gone never takes a canary's traffic away: Weir need not wait
-# for it. Routes may name Gateways of any namespace.
+# for it. Routes may name Gateways of any namespace. Where several controllers
+# answer for one, its class says whose it is.
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [gateways]
+  resources: [gateways, gatewayclasses]
   verbs: [get]
 {{- end -}}
