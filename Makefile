@@ -23,7 +23,7 @@ SCHEDULES ?= 1000000
 SIM_TEST  := ^TestSchedules$$
 
 # What the release suite repeats on a cluster without MutatingAdmissionPolicy.
-PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|Native|ControllerKilled)$$
+PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|Native|ControllerKilled|BreakGlass)$$
 
 export WEIR_CACHE := $(CACHE)
 # As in the image: no C compiler needed, and the same code whether one is there or not.

@@ -177,6 +177,7 @@ func (s *script) simple() map[string]func(arg func(int) string) {
 		"promote":        say(v1alpha1.ActionPromote, false),
 		"retry":          say(v1alpha1.ActionRetry, false),
 		"delete":         func(func(int) string) { w.deleteRollout() },
+		"create":         func(func(int) string) { w.recreateRollout() },
 		"resume":         func(func(int) string) { w.userTarget(func(d *target) { d.paused = false }) },
 		"apply-routes":   func(func(int) string) { w.applyRoutes(false) },
 		"replace-routes": func(func(int) string) { w.applyRoutes(true) },

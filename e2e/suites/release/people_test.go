@@ -49,6 +49,10 @@ func TestApproval(t *testing.T) {
 	if out := s.cli(0, harness.Admin, "why", stage.Name); !strings.Contains(out, "kubectl weir approve shop sre-leads") {
 		t.Errorf("why does not name the command:\n%s", out)
 	}
+	// Who answers may read no more than Rollouts, and is told what there is to know.
+	if out := s.cli(0, harness.Alice, "why", stage.Name); !strings.Contains(out, "kubectl weir approve shop sre-leads") {
+		t.Errorf("why does not help an approver:\n%s", out)
+	}
 	if out := s.cli(1, harness.Carol, "approve", stage.Name, "sre-leads"); !strings.Contains(out, "verb approve on rollouts/sre-leads") {
 		t.Errorf("the refusal does not name the verb:\n%s", out)
 	}
@@ -183,6 +187,7 @@ func TestBreakGlass(t *testing.T) {
 	for _, args := range [][]string{
 		{"label", "deployment/shop", "weir.dev/rollout=off", "--overwrite"},
 		{"label", "service/shop", "weir.dev/pin=off", "--overwrite"},
+		{"patch", "service/shop", "-p", `{"spec":{"selector":{"pod-template-hash":null}}}`},
 		{"rollout", "resume", "deployment/shop"},
 	} {
 		_, _, err := s.Kubectl(t.Context(), harness.GitOps, "", append(args, "-n", s.Namespace)...)

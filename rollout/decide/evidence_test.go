@@ -1,0 +1,94 @@
+package decide
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+)
+
+// TestMissingData: what ends a release is that data have been missing for as long
+// as the timeout, and neither a restart nor one look that failed.
+func TestMissingData(t *testing.T) {
+	verified := metav1.NewMicroTime(now.Add(-time.Hour))
+	verdict := func(step v1alpha1.VerdictValue, since time.Time) *Verdict {
+		return &Verdict{Release: 3, Revision: "wc", StepStart: verified.Time, Value: step, Step: step, MissingSince: since}
+	}
+	cases := map[string]struct {
+		reason  string
+		verdict *Verdict
+		policy  v1alpha1.HoldAction
+		waits   WaitReason
+		wake    time.Time
+		stage   v1alpha1.Stage
+	}{
+		"Restarted":  {reason: "a process that has begun just now has not looked yet", policy: v1alpha1.HoldActionRollback, waits: WaitAnalysis},
+		"OneLook":    {reason: "one look failed", verdict: verdict(v1alpha1.VerdictNoData, now.Add(-time.Minute)), policy: v1alpha1.HoldActionRollback, waits: WaitMissingData, wake: now.Add(29 * time.Minute)},
+		"LongEnough": {reason: "data have been missing for half an hour", verdict: verdict(v1alpha1.VerdictNoData, now.Add(-30*time.Minute)), policy: v1alpha1.HoldActionRollback, stage: v1alpha1.StageRollingBack},
+		"Hold":       {reason: "the release holds for however long", verdict: verdict(v1alpha1.VerdictNoData, now.Add(-50*time.Minute)), waits: WaitMissingData},
+		"TooFew":     {reason: "too few data are not missing data", verdict: verdict(v1alpha1.VerdictInconclusive, time.Time{}), policy: v1alpha1.HoldActionRollback, waits: WaitTimedOut},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			d := Decide(release(func(in *Input) {
+				in.Rollout.Spec.Steps[0].Gates = nil
+				in.Rollout.Spec.Analysis = &v1alpha1.Analysis{OnMissingData: tc.policy}
+				in.Rollout.Status.Release.VerifiedAt = &verified
+				in.Verdict = tc.verdict
+			}))
+			stage := v1alpha1.StageProgressing
+			if d.Status != nil {
+				stage = d.Status.Release.Stage
+			}
+			switch {
+			case tc.stage != "" && stage != tc.stage:
+				t.Errorf("%s: the stage is %s, want %s", tc.reason, stage, tc.stage)
+			case tc.stage == "" && (stage != v1alpha1.StageProgressing || d.Waiting.Reason != tc.waits):
+				t.Errorf("%s: the stage is %s, waiting for %s, want %s", tc.reason, stage, d.Waiting.Reason, tc.waits)
+			case !tc.wake.IsZero() && !d.WakeAt.Equal(tc.wake):
+				t.Errorf("%s: the next pass is at %s, want %s", tc.reason, d.WakeAt, tc.wake)
+			}
+		})
+	}
+}
+
+// TestShareIsLookedAtAgain: nobody calls when only the measured share changes.
+func TestShareIsLookedAtAgain(t *testing.T) {
+	verified := now.Add(-time.Minute)
+	d := Decide(release(func(in *Input) {
+		in.Rollout.Spec.Steps[0].Gates = nil
+		in.Rollout.Spec.Analysis = &v1alpha1.Analysis{}
+		in.Verdict = &Verdict{Release: 3, Revision: "wc", StepStart: verified, Value: v1alpha1.VerdictPass, Step: v1alpha1.VerdictPass}
+		in.Measured = &Measured{Canary: 10, Total: 1000, Start: verified, End: now}
+	}))
+	if d.Waiting.Reason != WaitShare || !d.WakeAt.Equal(now.Add(shareInterval)) {
+		t.Errorf("waits for %s until %s, want %s until %s", d.Waiting.Reason, d.WakeAt, WaitShare, now.Add(shareInterval))
+	}
+}
+
+// TestLeaveTaken: a Rollout that goes leaves a workload alone that is not in its
+// hands: its template, its pause, and where another Rollout has it, its traffic.
+func TestLeaveTaken(t *testing.T) {
+	for label, want := range map[string][]EffectKind{
+		v1alpha1.RolloutOff: {EffectSetWeight},
+		"other":             {EffectRemoveFinalizer},
+	} {
+		d := Decide(release(func(in *Input) {
+			deleted := metav1.NewTime(now)
+			in.Rollout.DeletionTimestamp = &deleted
+			in.Rollout.Status.Release.Stage = v1alpha1.StageAborted
+			in.Rollout.Status.Release.FailedRevision = "wc"
+			in.Target.Label = label
+			in.Sets = in.Sets[:1]
+		}))
+		var got []EffectKind
+		for _, e := range d.Effects {
+			got = append(got, e.Kind)
+		}
+		if len(got) != len(want) || got[0] != want[0] {
+			t.Errorf("label %s: effects %v, want %v", label, got, want)
+		}
+	}
+}
