@@ -133,7 +133,7 @@ func checkURL(raw string) error {
 
 // Close closes the idle connections.
 func (s *Source) Close() {
-	(&http.Client{Transport: s.closer}).CloseIdleConnections()
+	closeIdle(s.closer)
 }
 
 // Check asks the server the least that it must know: to compute one.

@@ -47,6 +47,14 @@ type bounded struct {
 	maxBytes int64
 }
 
+// CloseIdleConnections is what http.Client looks for.
+func (b bounded) CloseIdleConnections() { closeIdle(b.next) }
+
+// closeIdle closes the idle connections of a transport.
+func closeIdle(transport http.RoundTripper) {
+	(&http.Client{Transport: transport}).CloseIdleConnections()
+}
+
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := b.next.RoundTrip(request)
@@ -96,6 +104,9 @@ func (l *limitedBody) Close() error { return l.body.Close() } //nolint:wrapcheck
 // prompt returns when the request's context ends, even if the transport below
 // is in something that does not know the context.
 type prompt struct{ next http.RoundTripper }
+
+// CloseIdleConnections is what http.Client looks for.
+func (p prompt) CloseIdleConnections() { closeIdle(p.next) }
 
 // RoundTrip implements http.RoundTripper.
 func (p prompt) RoundTrip(request *http.Request) (*http.Response, error) {

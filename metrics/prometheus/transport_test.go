@@ -247,3 +247,21 @@ func TestAnsweringConn(t *testing.T) {
 		t.Errorf("a peer that says nothing more: got %v, want a time-out", err)
 	}
 }
+
+// closings counts how often it is told to close its idle connections.
+type closings struct {
+	http.RoundTripper
+	count int
+}
+
+func (c *closings) CloseIdleConnections() { c.count++ }
+
+// TestClose: what stands before the connections passes it on.
+func TestClose(t *testing.T) {
+	last := &closings{}
+	s := Source{closer: bounded{next: prompt{next: last}}}
+	s.Close()
+	if last.count != 1 {
+		t.Errorf("the idle connections were closed %d times, want once", last.count)
+	}
+}
