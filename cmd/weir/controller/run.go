@@ -240,7 +240,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	}
 
 	call := &trigger{}
-	evidence := newEvidence(mgr, options.Namespace)
+	evidence := newEvidence(ctx, mgr, options.Namespace)
 	watcher := pods.New(direct, call.call)
 	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
 	deployments := workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient())
