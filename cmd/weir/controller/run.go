@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"time"
 
@@ -27,7 +26,6 @@ import (
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -62,8 +60,6 @@ const (
 	// routeKindPace is how often is looked for kinds of routes that the cluster
 	// did not know at the start.
 	routeKindPace = 30 * time.Second
-	// probeTimeout of the check behind /readyz.
-	probeTimeout = time.Second
 )
 
 // Run runs the controller until the context ends.
@@ -83,6 +79,12 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
+	ready := &readiness{}
+	stop, err := serve(ctx, ready, options)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	counts, err := telemetry.New(ctrlmetrics.Registry, time.Now)
 	if err != nil {
 		return fmt.Errorf("cannot register metrics: %w", err)
@@ -90,7 +92,7 @@ func Run(ctx context.Context, options Options) error {
 	process, pause := identity(), minRestart
 	for life := 1; ; life++ {
 		began := time.Now()
-		err := live(ctx, config, counts, process, life, options)
+		err := live(ctx, config, counts, ready, process, life, options)
 		if ctx.Err() != nil || apierrors.IsForbidden(err) {
 			return err // No time brings rights.
 		}
@@ -119,10 +121,10 @@ func identity() string {
 
 // live is one life of the controller: from its caches to the loss of its lease
 // or the end of the context. Each life is a term of its own.
-func live(ctx context.Context, config *rest.Config, counts *telemetry.Telemetry, process string, life int, options Options) error {
+func live(ctx context.Context, config *rest.Config, counts *telemetry.Telemetry, ready *readiness, process string, life int, options Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// First of all, so that an API server that does not answer costs no listener.
+	// First of all, so that an API server that does not answer costs nothing.
 	reader, err := client.New(config, client.Options{})
 	if err != nil {
 		return fmt.Errorf("cannot make a client: %w", err)
@@ -144,6 +146,7 @@ func live(ctx context.Context, config *rest.Config, counts *telemetry.Telemetry,
 	if err := setUp(ctx, mgr, unlabelled, counts, lifeFacts{term: term, hold: hold, lease: held}, options); err != nil {
 		return err
 	}
+	defer ready.begin(synced(mgr.GetCache()))()
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("the controller stopped: %w", err)
 	}
@@ -177,7 +180,8 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// newManager makes the manager, and beside its cache the one of the Deployments
+// newManager makes the manager, which listens to nothing before it starts, so that
+// it can be dropped until then, and beside its cache the one of the Deployments
 // without the label: one cache has one selector for each kind.
 func newManager(ctx context.Context, config *rest.Config, held *lease, options Options) (manager.Manager, cache.Cache, error) {
 	scheme, err := newScheme()
@@ -197,8 +201,6 @@ func newManager(ctx context.Context, config *rest.Config, held *lease, options O
 		RenewDeadline:                       &renew,
 		RetryPeriod:                         &retry,
 		Metrics:                             metricsserver.Options{BindAddress: options.MetricsAddress},
-		HealthProbeBindAddress:              options.HealthAddress,
-		PprofBindAddress:                    options.ProfilingAddress,
 		BaseContext:                         func() context.Context { return ctx },
 		// The names are taken by the controller's former life, if it had one.
 		Controller: ctrlconfig.Controller{SkipNameValidation: ptr.To(true)},
@@ -271,11 +273,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	if err := addRollouts(ctx, mgr, unlabelled, call, passes, options); err != nil {
 		return err
 	}
-	return errors.Join(
-		mgr.Add(watcher), mgr.Add(runner),
-		evidence.addStatuses(mgr),
-		mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", synced(mgr.GetCache())),
-	)
+	return errors.Join(mgr.Add(watcher), mgr.Add(runner), evidence.addStatuses(mgr))
 }
 
 // addRollouts adds the controller of Rollouts.
@@ -350,17 +348,4 @@ func (w watches) watchRoutes(ctx context.Context, mgr manager.Manager, c ctrlcon
 		log.FromContext(ctx).V(1).Info("Watching routes", "kind", gvk.Kind)
 	}
 	return unknown, nil
-}
-
-// synced tells whether the caches are filled: before that the process can take
-// over from no other.
-func synced(c cache.Cache) healthz.Checker {
-	return func(request *http.Request) error {
-		ctx, cancel := context.WithTimeout(request.Context(), probeTimeout)
-		defer cancel()
-		if !c.WaitForCacheSync(ctx) {
-			return errors.New("the caches are not filled yet")
-		}
-		return nil
-	}
 }
