@@ -49,7 +49,9 @@ type shell struct {
 	fail    map[string]error
 	trouble bool
 	// splits says that a route is split for a Rollout that is gone.
-	splits    bool
+	splits bool
+	// going says that what is left of a Rollout that is gone is not gone at once.
+	going     bool
 	problems  []decide.Problem
 	templates []metrics.Template
 	answer    *analysis.Answer
@@ -177,9 +179,9 @@ func (f *fakeWorkload) CheckExposure(context.Context, workload.Pass, decide.Effe
 	return s.once("check pods")
 }
 
-func (f *fakeWorkload) Forget(_ context.Context, namespace, rollout string) error {
+func (f *fakeWorkload) Forget(_ context.Context, namespace, rollout string) (bool, error) {
 	(*shell)(f).note("remove what is left of " + namespace + "/" + rollout)
-	return nil
+	return !f.going, nil
 }
 
 func (f *fakeWorkload) Warnings(context.Context, *v1alpha1.Rollout, workload.Facts) ([]string, error) {

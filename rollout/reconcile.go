@@ -51,9 +51,10 @@ type Splits interface {
 }
 
 // Cleaner removes what is left of a Rollout that is gone, when no route is split
-// for it.
+// for it. It is false as long as something is still going, the end of which it
+// waits for before it removes the rest.
 type Cleaner interface {
-	Forget(ctx context.Context, namespace, rollout string) error
+	Forget(ctx context.Context, namespace, rollout string) (bool, error)
 }
 
 // Warner finds what makes a release less safe than it looks.
@@ -132,7 +133,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		d, err := r.pass(ctx, request.NamespacedName, live, attempt > 1)
 		switch {
 		case errors.Is(err, errGone):
-			return reconcile.Result{}, r.forget(ctx, request.NamespacedName)
+			return r.forget(ctx, request.NamespacedName)
 		case retriable(err) && attempt < maxAttempts:
 			log.FromContext(ctx).V(1).Info("Somebody else wrote first, reading again", "cause", err.Error())
 			live = true

@@ -14,23 +14,26 @@ import (
 
 // Forget removes what is left of a Rollout that does not exist any more, and to
 // whose canary no route sends traffic: first the sets that nobody has adopted,
-// and when those are gone its Services and its pins. Somebody has taken its
-// finalizer off, or a process that was stopped has written too late.
-func (c *Client) Forget(ctx context.Context, namespace, rollout string) error {
+// and when those are gone its Services and its pins. It is false while a set is
+// still going, for the caller to come back: the end of a set that has no pods any
+// more is no event, since the cache knows nothing of such a set but its name.
+// Somebody has taken the Rollout's finalizer off, or a process that was stopped has
+// written too late.
+func (c *Client) Forget(ctx context.Context, namespace, rollout string) (bool, error) {
 	gone, err := c.forgetSets(ctx, namespace, rollout)
 	if err != nil || !gone {
-		return err // Their end brings the caller back.
+		return false, err
 	}
 	var services corev1.ServiceList
 	if err := c.live.List(ctx, &services, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.RolloutLabel: rollout}); err != nil {
-		return fmt.Errorf("cannot list the Services of Rollout %q: %w", rollout, err)
+		return false, fmt.Errorf("cannot list the Services of Rollout %q: %w", rollout, err)
 	}
 	for i := range services.Items {
 		if err := c.forgetService(ctx, &services.Items[i], rollout); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // forgetSets deletes the sets that Weir made for a Rollout. It is true when there

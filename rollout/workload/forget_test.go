@@ -24,15 +24,25 @@ func TestForget(t *testing.T) {
 		reason string
 		objs   []client.Object
 		want   []string
+		// going says that the caller has to come back.
+		going bool
 	}{
 		"Set": {
 			reason: "The canary's pods go first: a wide Service would take them in.",
 			objs:   []client.Object{canarySet(2), service(pinned(stableHash)), twin()},
 			want:   []string{"delete web-" + v2 + " Foreground"},
+			going:  true,
 		},
 		"SetIsGoing": {
 			reason: "Its pods may still be there.",
 			objs:   []client.Object{canarySet(2, going), service(pinned(stableHash))},
+			going:  true,
+		},
+		"EmptySet": {
+			reason: "The end of a set without pods is no event: it is looked for.",
+			objs:   []client.Object{canarySet(0), service(pinned(stableHash))},
+			want:   []string{"delete web-" + v2 + " Foreground"},
+			going:  true,
 		},
 		"Services": {
 			reason: "Then the Service is the user's again, and the canary's goes.",
@@ -56,8 +66,8 @@ func TestForget(t *testing.T) {
 			c, api := newTestClient(t, tc.objs...)
 			w := record(api)
 			c.writer = w
-			if err := c.Forget(t.Context(), namespace, "web"); err != nil {
-				t.Fatal(err)
+			if done, err := c.Forget(t.Context(), namespace, "web"); err != nil || done == tc.going {
+				t.Errorf("%s Got done %t, %v", tc.reason, done, err)
 			}
 			if diff := cmp.Diff(tc.want, w.requests); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)

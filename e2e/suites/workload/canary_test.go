@@ -159,7 +159,7 @@ func TestOwner(t *testing.T) {
 	}
 	left := w.newWorkload()
 	harness.Eventually(t, patience, "what it has left to be removed", func(ctx context.Context) error {
-		if err := left.Forget(ctx, w.rollout.Namespace, w.rollout.Name); err != nil {
+		if _, err := left.Forget(ctx, w.rollout.Namespace, w.rollout.Name); err != nil {
 			return err
 		}
 		return gone(w.admin.Get(ctx, w.key("web-canary"), &corev1.Service{}))
