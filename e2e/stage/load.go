@@ -20,6 +20,9 @@ const coveredTimeout = 10 * time.Second
 // trafficDuration is the longest that a load may run.
 const trafficDuration = "24h"
 
+// firstAnswer bounds the wait of a load for its first good answer.
+const firstAnswer = "10s"
+
 // Load is one that runs, with its log.
 type Load struct {
 	shop *Shop
@@ -83,7 +86,7 @@ func (s *Shop) startLoad(ctx context.Context, via string, rate int, flags ...str
 	}
 	l := &Load{shop: s, name: "load-" + s.Namespace + "-" + via}
 	path := filepath.Join(s.dir, l.name+".log")
-	args := append([]string{"start", l.name, "--", binary, "load", "--name", l.name, "--rate", strconv.Itoa(rate), "--out", path}, flags...)
+	args := append([]string{"start", l.name, "--", binary, "load", "--name", l.name, "--rate", strconv.Itoa(rate), "--await", firstAnswer, "--out", path}, flags...)
 	if _, err := s.Run(ctx, args...); err != nil {
 		return nil, fmt.Errorf("cannot start load %s: %w", l.name, err)
 	}

@@ -58,6 +58,7 @@ line for each 100 ms with every response; the summary says how many there were b
 	f.StringVar((*string)(&o.Arrivals), "arrivals", string(Even), "even or poisson")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of poisson arrivals")
 	f.DurationVar(&o.Timeout, "timeout", DefaultTimeout, "time that one request has")
+	f.DurationVar(&o.Await, "await", 0, "wait so long at most for a first good answer, and count from then on")
 	f.IntVar(&o.MaxInFlight, "max-in-flight", DefaultMaxInFlight, "most requests unanswered at once; more are counted as unsent")
 	f.StringVar(&o.endpoints, "endpoints", "", "NAMESPACE/NAME of a Service whose ready endpoints are connected to, in place of the target's address")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "for --endpoints")

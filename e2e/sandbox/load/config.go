@@ -70,6 +70,10 @@ type Config struct {
 	// NewConnections opens a connection for every request, as callers do that
 	// come once. Otherwise connections are kept and used again.
 	NewConnections bool
+	// Await is how long the load waits at most for a first good answer before it
+	// begins. What is sent until then is in no count: a new Service answers when the
+	// last node has heard of it, which is not what a load is to measure.
+	Await time.Duration
 	// Pick chooses the address of each new connection. Nil means the target's.
 	Pick func() (address string, err error)
 }
@@ -93,6 +97,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("invalid duration %s: want at most %s", c.Duration, MaxDuration)
 	case c.Timeout < 0:
 		return c, fmt.Errorf("invalid timeout %s: want more than 0", c.Timeout)
+	case c.Await < 0:
+		return c, fmt.Errorf("invalid await %s: want 0 or more", c.Await)
 	case c.MaxInFlight < 0:
 		return c, fmt.Errorf("invalid max-in-flight %d: want more than 0", c.MaxInFlight)
 	}

@@ -16,6 +16,9 @@ import (
 // rather than sent in one burst that nobody asked for.
 const maxLag = time.Second
 
+// awaitInterval is the time between requests that look for a first good answer.
+const awaitInterval = 50 * time.Millisecond
+
 // Generator sends one load. Make one with New and call Run once.
 type Generator struct {
 	cfg    Config
@@ -60,12 +63,37 @@ func (g *Generator) Run(ctx context.Context) (Totals, error) {
 	defer cancel()
 	defer context.AfterFunc(g.done, cancel)()
 
+	g.await(ctx)
 	var flushing sync.WaitGroup
 	flushing.Go(func() { g.flush(ctx, cancel) })
 	g.arrive(ctx, g.times(ctx))
 	cancel()
 	flushing.Wait()
 	return g.record.close()
+}
+
+// await sends requests, which do not count, until one has a good answer.
+func (g *Generator) await(ctx context.Context) {
+	if g.cfg.Await == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Await)
+	defer cancel()
+	tick := time.NewTicker(awaitInterval)
+	defer tick.Stop()
+	for {
+		one, done := context.WithTimeout(ctx, g.cfg.Timeout)
+		answer := g.client.send(one)
+		done()
+		if !badCode(answer.Code) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // Stop ends the run early. It may be called at any time, from anywhere.

@@ -285,3 +285,31 @@ func TestRunFailsWhenTheLogCannotBeWritten(t *testing.T) {
 		}
 	})
 }
+
+// TestAwait: a load that waits for a first good answer counts from then on, and
+// one that has waited in vain counts all the same.
+func TestAwait(t *testing.T) {
+	cases := map[string]struct {
+		reason       string
+		badFor, want int
+	}{
+		"Answered": {"three requests were refused before", 3, 0},
+		"InVain":   {"of the 40 requests that are refused the first 21 are not counted", 40, 19},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{answer: func(n int) (time.Duration, Key) {
+					if n < tc.badFor {
+						return 0, Key{Reason: ReasonRefused}
+					}
+					return 0, good()
+				}}
+				log, _ := run(t, Config{Rate: 10, Duration: 3 * time.Second, Await: time.Second}, s)
+				if all := log.All(); all.Bad().Total() != tc.want || all.Total() != 30 {
+					t.Errorf("%s: %d of %d responses are bad, want %d of 30", tc.reason, all.Bad().Total(), all.Total(), tc.want)
+				}
+			})
+		})
+	}
+}
