@@ -3,6 +3,7 @@ package workload
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,10 +17,19 @@ import (
 	"github.com/weir-dev/weir/rollout/decide"
 )
 
+// countingMutex guards the counts: some reads are made at the same time.
+var countingMutex sync.Mutex
+
 // counting counts the reads by kind.
 type counting struct {
 	client.Reader
 	reads map[string]int
+}
+
+func (c counting) count(kind string) {
+	countingMutex.Lock()
+	defer countingMutex.Unlock()
+	c.reads[kind]++
 }
 
 func (c counting) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
@@ -30,12 +40,12 @@ func (c counting) Get(ctx context.Context, key client.ObjectKey, obj client.Obje
 	case *metav1.PartialObjectMetadata:
 		kind = "Rollout"
 	}
-	c.reads[kind]++
+	c.count(kind)
 	return c.Reader.Get(ctx, key, obj, opts...)
 }
 
 func (c counting) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	c.reads["list"]++
+	c.count("list")
 	return c.Reader.List(ctx, list, opts...)
 }
 
