@@ -240,7 +240,7 @@ func (k *knownSource) begin(ctx context.Context, wait bool) (bool, error) {
 	case k.busy <- struct{}{}:
 		return true, nil
 	case <-ctx.Done():
-		return false, ctx.Err() //nolint:wrapcheck // The caller says what was waited for.
+		return false, ctx.Err() // The caller says what was waited for.
 	}
 }
 
