@@ -94,6 +94,7 @@ func (s *snapshot) targetFacts() decide.Target {
 		Replicas:           replicas(t.Spec.Replicas),
 		MaxUnavailable:     maxUnavailable(t),
 		Paused:             t.Spec.Paused,
+		ActsPaused:         t.Spec.Paused, // More of that is known live.
 		Vetoed:             vetoed(t),
 		Label:              t.Labels[v1alpha1.RolloutLabel],
 		ChangeAuthor:       author,
