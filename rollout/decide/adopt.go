@@ -75,32 +75,37 @@ func (p *pass) grown() bool {
 // its controller knows. A scaling that it has not acted on would be spread over
 // both sets, and take the pods of the larger one.
 func (p *pass) even() bool {
-	t, c := &p.in.Target, p.canary
-	n := t.Replicas
+	n, c := p.in.Target.Replicas, p.canary
 	if c.Size > n {
 		p.do(Effect{Kind: EffectScaleCanary, Name: c.Name, Revision: c.Hash, Size: n, Why: "the workload was scaled down"})
 	}
 	if c.Pods > n || c.Size > n {
 		return p.wait(WaitHandOver, "the canary to have the size of the workload")
 	}
-	uneven := p.lone != nil && p.lone.Size != n
-	if t.Vetoed && !t.Paused {
-		// The workload's controller does not get on with a generation before it has
-		// adopted: it wants to make a set, which the veto refuses.
-		if uneven {
-			p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "the workload was scaled, and its controller may not get to that under the veto"})
-		}
-	} else {
-		uneven = uneven || !p.observed()
-	}
-	switch {
-	case !p.observed() && uneven:
-		return p.wait(WaitWorkload, "the workload's controller to see its newest generation")
-	case uneven || p.active > 1:
-		return p.wait(WaitWorkload, "the workload's controller to size its ReplicaSets as it was scaled")
-	default:
+	switch uneven := p.uneven(); {
+	case !uneven && p.active <= 1:
 		return true
+	case !p.observed():
+		return p.wait(WaitWorkload, "the workload's controller to see its newest generation")
+	default:
+		return p.wait(WaitWorkload, "the workload's controller to size its ReplicaSets as it was scaled")
 	}
+}
+
+// uneven says whether the workload's own set has another size than it, or may get
+// one, since its controller has not seen the newest generation.
+func (p *pass) uneven() bool {
+	t := &p.in.Target
+	uneven := p.lone != nil && p.lone.Size != t.Replicas
+	if !t.Vetoed || t.Paused {
+		return uneven || !p.observed()
+	}
+	// The workload's controller does not get on with a generation before it has
+	// adopted: it wants to make a set, which the veto refuses.
+	if uneven {
+		p.do(Effect{Kind: EffectPause, Revision: t.Revision, Why: "the workload was scaled, and its controller may not get to that under the veto"})
+	}
+	return uneven
 }
 
 // giveBack widens the user's Services and gives the routes back, so that stable

@@ -83,11 +83,9 @@ func (c *Client) adopt(ctx context.Context, pass Pass, effect decide.Effect) err
 	if err := s.templateIs(effect.Revision); err != nil {
 		return err
 	}
-	if !vetoed(s.target) || s.target.Spec.Paused {
-		return unmet("Deployment %q is not ready to adopt: handover annotation %t, paused %t", s.target.Name, vetoed(s.target), s.target.Spec.Paused)
-	}
-	if c.actsPaused(s.target) {
-		return unmet("the controller of Deployment %q may still take it for paused", s.target.Name)
+	if !vetoed(s.target) || c.actsPaused(s.target) {
+		return unmet("Deployment %q is not ready to adopt: handover annotation %t, paused %t, or its controller may still take it for paused",
+			s.target.Name, vetoed(s.target), s.target.Spec.Paused)
 	}
 	if !ok || set.hash() != effect.Revision {
 		return unmet("ReplicaSet %q is not the canary of revision %q", effect.Name, effect.Revision)
