@@ -22,6 +22,7 @@ import (
 // The share of requests is the weight from the moment on at which the status
 // of the route says so.
 func TestSharesFollowTheWeights(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.deploy("v1", 2)
 	s.deploy("v2", 2)
@@ -45,6 +46,7 @@ func TestSharesFollowTheWeights(t *testing.T) {
 
 // Pods come and go without a failed request.
 func TestNoRequestFailsWhilePodsComeAndGo(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.deploy("v1", 4)
 	s.deploy("v2", 2)
@@ -66,6 +68,7 @@ func TestNoRequestFailsWhilePodsComeAndGo(t *testing.T) {
 // A pod that ends without a drain fails requests, and the log shows them: the
 // gateway hides nothing, and the load generator misses nothing.
 func TestCrashesAreSeen(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.deploy("v1", 1, corev1.EnvVar{Name: "CRASH_AFTER", Value: "8s"})
 	s.route(gwv1.HTTPRouteRule{BackendRefs: backendRefs([]share{{"v1", 1}})})
@@ -83,6 +86,7 @@ func TestCrashesAreSeen(t *testing.T) {
 }
 
 func TestNoEndpointsAndNoService(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.deploy("v1", 0)
 	s.route(gwv1.HTTPRouteRule{BackendRefs: backendRefs([]share{{"v1", 1}})})
@@ -112,6 +116,7 @@ func TestNoEndpointsAndNoService(t *testing.T) {
 
 // A mirror gets its share of requests, and no caller an answer of it.
 func TestMirror(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.deploy("v1", 2)
 	s.deploy("v2", 1, corev1.EnvVar{Name: "ERROR_RATE", Value: "1"})
@@ -153,6 +158,7 @@ func counted(t *testing.T, name, namespace string) (sum float64) {
 
 // GRPCRoutes split calls by weight, and rolling pods loses none.
 func TestGRPCRoute(t *testing.T) {
+	t.Parallel()
 	s := newShop(t)
 	s.deploy("v1", 3)
 	s.deploy("v2", 1)

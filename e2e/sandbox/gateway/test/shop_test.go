@@ -56,6 +56,8 @@ func newShop(t *testing.T) *shop {
 func (s *shop) deploy(version string, replicas int32, env ...corev1.EnvVar) {
 	s.t.Helper()
 	labels := map[string]string{"app": version}
+	// Few pods come and go here at a time, and the test waits for each.
+	env = append([]corev1.EnvVar{{Name: "DRAIN", Value: "3s"}}, env...)
 	deployment := &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: version},
 		Spec: appsv1.DeploymentSpec{
