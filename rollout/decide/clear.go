@@ -237,6 +237,9 @@ func (p *pass) keepPods() bool {
 	return c == v1alpha1.CauseFailed || c == v1alpha1.CauseDeadlineExceeded
 }
 
+// drainText begins the text of a wait for requests in flight.
+const drainText = "drain until "
+
 // drained waits until requests in flight have ended. It records until when, also
 // where there is nothing to wait for: from then on the traffic is known to be
 // closed. Without routes the pods end their requests themselves when they are
@@ -252,7 +255,7 @@ func (p *pass) drained() bool {
 	}
 	if p.in.Now.Before(until.Time) {
 		p.wake(until.Time)
-		return p.wait(WaitDrain, "drain until "+clock(until.Time))
+		return p.wait(WaitDrain, drainText+clock(until.Time))
 	}
 	return true
 }

@@ -73,7 +73,7 @@ const (
 
 // worthRecording says whether the display alone is worth a write.
 func (p *pass) worthRecording() bool {
-	if p.walking() && p.stableDown() != p.saidStableDown() || p.evidenceChanged() {
+	if p.walking() && p.stableDown() != p.saidStableDown() || p.evidenceChanged() || p.drainOver() {
 		return true
 	}
 	switch p.waiting.Reason.kind() {
@@ -92,6 +92,12 @@ func (p *pass) worthRecording() bool {
 	default:
 	}
 	return p.conditionsChanged()
+}
+
+// drainOver says whether the recorded wait for a drain is over, and something else
+// is waited for: a time that is past tells nobody what.
+func (p *pass) drainOver() bool {
+	return p.waiting.Reason != WaitDrain && strings.HasPrefix(p.st.WaitingFor, drainText)
 }
 
 // evidenceChanged says whether an analysis that a step waits for says something
@@ -183,6 +189,9 @@ func (p *pass) displayExposure() {
 	}
 	before := x.Configured
 	x.Desired = v1alpha1.FormatWeight(p.allowed())
+	if s := p.stage(); s == v1alpha1.StageRollingBack || s == v1alpha1.StageAborted {
+		x.Desired = v1alpha1.FormatWeight(0)
+	}
 	switch r := p.in.Route; {
 	case r != nil:
 		x.Configured = v1alpha1.FormatWeight(r.Weight)

@@ -194,7 +194,7 @@ func applicable(r *v1alpha1.Rollout, action v1alpha1.ApprovalAction, gate string
 			return nil
 		}
 		if stage == v1alpha1.StageRollingBack {
-			return fmt.Errorf("release %d of rollout %s is still being rolled back: retry when 'kubectl weir status %s --wait' is done", r.Status.Release.Number, r.Name, r.Name)
+			return fmt.Errorf("release %d of rollout %s is still being rolled back: retry when 'kubectl weir status %s --wait' is done", r.Status.Release.Number, r.Name, named(r))
 		}
 		return fmt.Errorf("the newest release of rollout %s was not rolled back, so there is nothing to retry: a new template starts a release", r.Name)
 	case v1alpha1.ActionApprove, v1alpha1.ActionReject:
@@ -209,9 +209,19 @@ func applicable(r *v1alpha1.Rollout, action v1alpha1.ApprovalAction, gate string
 	if stage == v1alpha1.StageAdopting {
 		return fmt.Errorf("release %d of rollout %s has been promoted: to take it back, put the old template into the workload", r.Status.Release.Number, r.Name)
 	}
-	return fmt.Errorf("rollout %s has no release under way, so there is nothing to %s: 'kubectl weir get %s' shows where it stands",
-		r.Name, strings.ToLower(string(action)), r.Name)
+	verb := strings.ToLower(string(action))
+	if stage == v1alpha1.StageRollingBack {
+		return fmt.Errorf("release %d of rollout %s is being rolled back, so there is nothing to %s: a newer template is released after that; "+
+			"'kubectl weir pause %s' holds it, and another template takes its place", r.Status.Release.Number, r.Name, verb, named(r))
+	}
+	if r.Spec.Paused {
+		return fmt.Errorf("rollout %s is paused with no release under way, so there is nothing to %s: a new template waits for 'kubectl weir resume %s'", r.Name, verb, named(r))
+	}
+	return fmt.Errorf("rollout %s has no release under way, so there is nothing to %s: 'kubectl weir get %s' shows where it stands", r.Name, verb, named(r))
 }
+
+// named is a Rollout as commands take it, from whatever namespace.
+func named(r *v1alpha1.Rollout) string { return r.Name + " -n " + r.Namespace }
 
 // approvalGates are the names of the gates that people answer, in their order.
 func approvalGates(r *v1alpha1.Rollout) []string {

@@ -50,9 +50,24 @@ func explain(r *v1alpha1.Rollout, now time.Time) explanation {
 	}
 	if r.Status.Release.Stage.UnderWay() {
 		e.Exposure = r.Status.Exposure
-		e.Gates = r.Status.Release.Gates
+		e.Gates = gates(r)
 	}
 	return e
+}
+
+// gates are those that the release waits at: in a rollback, none.
+func gates(r *v1alpha1.Rollout) []v1alpha1.GateStatus {
+	if r.Status.Release.Stage != v1alpha1.StageProgressing {
+		return nil
+	}
+	return r.Status.Release.Gates
+}
+
+// earlier says whether the recorded evidence is that of a step before the current
+// one: its own is still to come.
+func earlier(r *v1alpha1.Rollout) bool {
+	since, end := r.Status.Release.VerifiedAt, r.Status.Analysis.WindowEnd
+	return r.Status.Release.Stage == v1alpha1.StageProgressing && end != nil && (since == nil || end.Time.Before(since.Time))
 }
 
 // evidence is the analysis of the release under way, or of the one that failed, in
@@ -80,6 +95,9 @@ func evidence(r *v1alpha1.Rollout) []string {
 			}
 			line += ")"
 		}
+		if earlier(r) {
+			line += " [before this step]"
+		}
 		lines = append(lines, line)
 	}
 	return lines
@@ -96,17 +114,29 @@ func orNone(s string) string {
 func next(r *v1alpha1.Rollout, state string, now time.Time) []string {
 	switch state {
 	case v1alpha1.ReasonStable:
+		if r.Spec.Paused {
+			return []string{fmt.Sprintf("It is paused: a new template of %s %s waits for 'kubectl weir resume %s'.", r.Spec.WorkloadRef.Kind, r.Spec.WorkloadRef.Name, named(r))}
+		}
 		return []string{fmt.Sprintf("A new template of %s %s starts a release.", r.Spec.WorkloadRef.Kind, r.Spec.WorkloadRef.Name)}
 	case v1alpha1.ReasonPaused:
-		return []string{fmt.Sprintf("'kubectl weir resume %s' lets it go on; approvals that are given meanwhile count then.", r.Name), abortHint(r)}
+		if !r.Status.Release.Stage.UnderWay() {
+			return []string{
+				fmt.Sprintf("'kubectl weir resume %s' starts the release of the new template.", named(r)),
+				fmt.Sprintf("'kubectl weir abort %s --revert' writes the stable template back into the workload instead.", named(r)),
+			}
+		}
+		return []string{
+			fmt.Sprintf("'kubectl weir resume %s' lets it go on; what people say meanwhile, approve or promote, counts then.", named(r)),
+			abortHint(r),
+		}
 	case v1alpha1.ReasonRolledBack:
 		return []string{
 			"A template other than the one that failed ends this state: revert the change where it came from, or push a fix.",
-			fmt.Sprintf("'kubectl weir abort %s --revert' writes the stable template back into the workload.", r.Name),
-			fmt.Sprintf("'kubectl weir retry %s' releases the same version anew, from the first step.", r.Name),
+			fmt.Sprintf("'kubectl weir abort %s --revert' writes the stable template back into the workload.", named(r)),
+			fmt.Sprintf("'kubectl weir retry %s' releases the same version anew, from the first step.", named(r)),
 		}
 	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonWorkloadNotFound, v1alpha1.ReasonUnsupported:
-		return []string{"Correct what the message names; the version that runs is not touched until then."}
+		return []string{"Correct what the message names; Weir touches nothing that runs until then."}
 	case v1alpha1.ReasonPromoting:
 		return []string{"Nothing to do: the canary's pods are becoming the workload's own."}
 	case v1alpha1.ReasonRollingBack:
@@ -119,7 +149,7 @@ func next(r *v1alpha1.Rollout, state string, now time.Time) []string {
 func nextOfGates(r *v1alpha1.Rollout, now time.Time) []string {
 	var lines []string
 	for i := range r.Status.Release.Gates {
-		if line := gateHint(r.Name, &r.Status.Release.Gates[i], now); line != "" {
+		if line := gateHint(r, &r.Status.Release.Gates[i], now); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -127,17 +157,17 @@ func nextOfGates(r *v1alpha1.Rollout, now time.Time) []string {
 		lines = append(lines, "It goes on when this is over: "+r.Status.WaitingFor+".")
 	}
 	if r.Status.Release.Stage.UnderWay() {
-		lines = append(lines, fmt.Sprintf("'kubectl weir promote %s' skips the steps that are left.", r.Name), abortHint(r))
+		lines = append(lines, fmt.Sprintf("'kubectl weir promote %s' skips the steps that are left.", named(r)), abortHint(r))
 	}
 	return lines
 }
 
 func abortHint(r *v1alpha1.Rollout) string {
-	return fmt.Sprintf("'kubectl weir abort %s' rolls it back.", r.Name)
+	return fmt.Sprintf("'kubectl weir abort %s' rolls it back.", named(r))
 }
 
 // gateHint says what opens one gate; nothing for one that is open.
-func gateHint(rollout string, gate *v1alpha1.GateStatus, now time.Time) string {
+func gateHint(r *v1alpha1.Rollout, gate *v1alpha1.GateStatus, now time.Time) string {
 	if gate.State == v1alpha1.GatePassed {
 		return ""
 	}
@@ -151,8 +181,8 @@ func gateHint(rollout string, gate *v1alpha1.GateStatus, now time.Time) string {
 	case v1alpha1.GateAnalysis:
 		return "The analysis " + gate.Message + left + "; canary pods that get no requests give no evidence."
 	case v1alpha1.GateApproval:
-		return fmt.Sprintf("'kubectl weir approve %s %s' approves%s; 'kubectl auth can-i approve rollouts/%s --subresource=%s' says whether you may.",
-			rollout, gate.Name, left, rollout, gate.Name)
+		return fmt.Sprintf("'kubectl weir approve %s %s -n %s' approves%s; 'kubectl auth can-i approve rollouts/%s --subresource=%s -n %s' says whether you may.",
+			r.Name, gate.Name, r.Namespace, left, r.Name, gate.Name, r.Namespace)
 	}
 	return ""
 }

@@ -85,13 +85,13 @@ func TestExplain(t *testing.T) {
 				r.Status.Release.Stage = v1alpha1.StageAborted
 				r.Status.Analysis.Metrics = []v1alpha1.MetricStatus{{Name: "errors", Verdict: v1alpha1.VerdictFail, Canary: "8/160", Message: "5% of requests failed"}}
 			}),
-			want: []string{"errors: Fail, 5% of requests failed (canary 8/160)", "abort web --revert", "retry web"},
+			want: []string{"errors: Fail, 5% of requests failed (canary 8/160)", "abort web -n shop --revert", "retry web"},
 			not:  []string{"share of the traffic"},
 		},
 		"Invalid": {
 			reason:  "an invalid spec says that nothing is touched",
 			rollout: rolloutIn(v1alpha1.ReasonInvalidSpec, "spec.traffic: no.", nil),
-			want:    []string{"spec.traffic: no.", "the version that runs is not touched"},
+			want:    []string{"spec.traffic: no.", "touches nothing that runs"},
 		},
 	}
 	for name, tc := range cases {

@@ -31,7 +31,12 @@ func (s *session) lintCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lint -f FILE|DIR|-",
 		Short: "Check manifests of Weir's kinds without a cluster",
-		Args:  takes(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return misuse(cmd, fmt.Errorf("%q is an argument: name files by -f", args[0]))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.out = cmd.OutOrStdout()
 			if len(files) == 0 {

@@ -22,8 +22,9 @@ func (s *session) abortAndRevert(ctx context.Context, name, reason string) error
 	if err != nil {
 		return err
 	}
-	switch r.Status.Release.Stage {
-	case v1alpha1.StageAborted, v1alpha1.StageRollingBack: // only the template is left to revert
+	switch stage := r.Status.Release.Stage; {
+	case stage == v1alpha1.StageAborted, stage == v1alpha1.StageRollingBack: // only the template is left to revert
+	case r.Spec.Paused && !stage.UnderWay(): // a template that waits for its release
 	default:
 		if err := s.decide(ctx, name, v1alpha1.ActionAbort, "", reason); err != nil {
 			return err

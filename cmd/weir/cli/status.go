@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,8 @@ func (s *session) statusCommand() *cobra.Command {
 Exit codes: 0 the workload runs what it should; 3 the release was rolled back, or
 the Rollout cannot go on; 4 the release is under way, or the controller has not
 yet looked at the newest workload; 1 any other error.
-With --wait it waits for one of the first two, at most as long as --timeout. It may
+With --wait it waits for one of the first two, at most as long as --timeout, and says
+on the standard error where the release stands. It may
 follow 'kubectl apply' at once: the outcome is that of what was applied.`,
 		Example: `  kubectl apply -f web.yaml && kubectl weir status web --wait --timeout 30m`,
 		Args:    takes("NAME"),
@@ -48,7 +50,7 @@ follow 'kubectl apply' at once: the outcome is that of what was applied.`,
 			if wait {
 				ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 				defer cancel()
-				answer, err = awaitOutcome(ctx, c, r)
+				answer, err = awaitOutcome(ctx, c, r, progress(cmd.ErrOrStderr()))
 			} else {
 				answer, err = standingOf(cmd.Context(), c, r)
 			}
@@ -140,10 +142,30 @@ func (p *patience) over(answer standing, now time.Time) bool {
 	return now.Sub(p.failedSince) >= failureGrace
 }
 
+// progress prints where a Rollout stands while somebody waits for it, a line for each
+// state or wait.
+func progress(out io.Writer) func(standing) {
+	var said string
+	return func(answer standing) {
+		r := answer.rollout
+		line, _ := readiness(r)
+		if wait := r.Status.WaitingFor; wait != "" {
+			line += ", waiting for " + wait
+		}
+		if answer.behind != "" {
+			line = answer.behind
+		}
+		if line != said {
+			said = line
+			_, _ = fmt.Fprintf(out, "%s: %s\n", r.Name, line) // The outcome is what counts.
+		}
+	}
+}
+
 // awaitOutcome looks once a second until the Rollout is done or failed, and gives
 // its newest state also when the time is over before that. An API server that is
 // away for a while is waited for.
-func awaitOutcome(ctx context.Context, c client.Reader, r *v1alpha1.Rollout) (standing, error) {
+func awaitOutcome(ctx context.Context, c client.Reader, r *v1alpha1.Rollout, tell func(standing)) (standing, error) {
 	var (
 		patience patience
 		answer   = standing{rollout: r, outcome: outcomeWaiting}
@@ -158,6 +180,7 @@ func awaitOutcome(ctx context.Context, c client.Reader, r *v1alpha1.Rollout) (st
 			if answer = newest; patience.over(answer, time.Now()) {
 				return answer, nil
 			}
+			tell(answer)
 		case apierrors.IsNotFound(err), apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 			return answer, err
 		default:

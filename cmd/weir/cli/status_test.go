@@ -128,7 +128,7 @@ func TestAwaitOutcome(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
 				began := time.Now()
-				got, err := awaitOutcome(ctx, tc.cluster.client(), seen(v1alpha1.ReasonStable, 1))
+				got, err := awaitOutcome(ctx, tc.cluster.client(), seen(v1alpha1.ReasonStable, 1), func(standing) {})
 				if err != nil {
 					t.Fatalf("%s: %v", tc.reason, err)
 				}
@@ -145,9 +145,25 @@ func TestAwaitOutcome(t *testing.T) {
 
 func TestAwaitOutcomeEndsWhereNothingWillCome(t *testing.T) {
 	gone := fake.NewClientBuilder().WithScheme(newScheme()).Build()
-	_, err := awaitOutcome(t.Context(), gone, seen(v1alpha1.ReasonStable, 1))
+	_, err := awaitOutcome(t.Context(), gone, seen(v1alpha1.ReasonStable, 1), func(standing) {})
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("a Rollout that was deleted ends the wait: want NotFound, got %v", err)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out strings.Builder
+	say := progress(&out)
+	waiting := seen(v1alpha1.ReasonWaitingForApproval, 1)
+	waiting.Status.WaitingFor = "approval sre 0/1"
+	for _, answer := range []standing{
+		{rollout: seen(v1alpha1.ReasonReleasing, 1)}, {rollout: waiting}, {rollout: waiting}, {rollout: waiting, behind: "the API server is away"},
+	} {
+		say(answer)
+	}
+	want := "web: Releasing\nweb: WaitingForApproval, waiting for approval sre 0/1\nweb: the API server is away\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("each change is said once: -want +got:\n%s", diff)
 	}
 }
 

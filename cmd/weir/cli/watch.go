@@ -104,9 +104,8 @@ func drawView(r *v1alpha1.Rollout, pods map[string]appsv1.ReplicaSetStatus, now 
 	if r.Status.Release.Stage.UnderWay() {
 		exposure := fmt.Sprintf(", weight %s, measured %s", orNone(r.Status.Exposure.Configured), orNone(r.Status.Exposure.Measured))
 		revisionLine(&b, "canary", r.Status.Canary.Revision, pods, exposure)
-		fmt.Fprintf(&b, "%s\n", bar(r.Status.Record.DesiredWeight))
-		for i := range r.Status.Release.Gates {
-			gate := &r.Status.Release.Gates[i]
+		fmt.Fprintf(&b, "%s allowed\n", bar(r.Status.Record.DesiredWeight))
+		for _, gate := range gates(r) {
 			fmt.Fprintf(&b, "  %-8s %s\n", gate.State, strings.TrimSpace(fmt.Sprintf("%s %s %s", gate.Type, gate.Name, gate.Message)))
 		}
 	}

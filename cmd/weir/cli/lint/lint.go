@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics/evaluate"
 )
 
 // Finding is one thing that is wrong with one object.
@@ -191,14 +192,21 @@ func explained(object *unstructured.Unstructured, path string) string {
 	return parent + " --api-version=" + object.GetAPIVersion()
 }
 
-// beyondSchema checks what a schema cannot say, as the controller does.
+// beyondSchema checks what a schema cannot say, as the controller does. What does not
+// have the shape of its kind is left out: the schema has said so already.
 func beyondSchema(object *unstructured.Unstructured) field.ErrorList {
-	if object.GetKind() != "Rollout" {
-		return nil
+	read := runtime.DefaultUnstructuredConverter.FromUnstructured
+	switch object.GetKind() {
+	case "Rollout":
+		var r v1alpha1.Rollout
+		if read(object.Object, &r) == nil {
+			return v1alpha1.ValidateSpec(&r.Spec)
+		}
+	case "AnalysisTemplate", "ClusterAnalysisTemplate":
+		var t v1alpha1.AnalysisTemplate // The other kind has the same spec.
+		if read(object.Object, &t) == nil {
+			return evaluate.Validate(t.Spec, field.NewPath("spec"))
+		}
 	}
-	var r v1alpha1.Rollout
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &r); err != nil {
-		return nil // the schema has said so already
-	}
-	return v1alpha1.ValidateSpec(&r.Spec)
+	return nil
 }

@@ -64,6 +64,12 @@ func TestFindings(t *testing.T) {
 		"WeightsGoDown":   {"a CEL rule of the schema", head + "  steps: [{weight: 10}, {weight: 5}]\n", "spec.steps", "may not go down"},
 		"BelowOnePercent": {"an order that the schema cannot check", head + "  steps: [{weight: 0.5%}, {weight: 0.25%}]\n", "spec.steps[1].weight", "may not go down"},
 		"Enum":            {"a stock check of the schema", head + "  onFailure: Explode\n", "spec.onFailure", "Unsupported value"},
+		"Query": {
+			"a query that does not parse",
+			"apiVersion: weir.dev/v1alpha1\nkind: ClusterAnalysisTemplate\nmetadata: {name: lag}\nspec:\n  metrics:\n" +
+				"  - {name: lag, type: Condition, condition: {query: 'max(', failWhen: {operator: GreaterThan, value: \"1\"}}}\n",
+			"spec.metrics[0].condition.query", "unclosed left parenthesis",
+		},
 		"DuplicateRoute": {
 			"a list whose keys are unique",
 			head + "  traffic: {routeRefs: [{kind: HTTPRoute, name: a}, {kind: HTTPRoute, name: a}]}\n", "spec.traffic.routeRefs[1]", "Duplicate",
