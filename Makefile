@@ -25,8 +25,8 @@ SIM_TEST  := ^TestSchedules$$
 # What the release suite repeats on a cluster without MutatingAdmissionPolicy.
 PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|Native|ControllerKilled|BreakGlass)$$
 
-# The suites that send requests all the time have the machine for themselves.
-LOADED_SUITES := /(conformance|release)$$
+# The suites that send requests and measure have the machine for themselves.
+MEASURING_SUITES := /(conformance|metrics|release)$$
 
 export WEIR_CACHE := $(CACHE)
 # As in the image: no C compiler needed, and the same code whether one is there or not.
@@ -79,8 +79,8 @@ sim: ## Run SCHEDULES simulated schedules of the decision core, all invariants c
 .PHONY: e2e
 e2e: sandbox build ## Run the end-to-end suites on the sandbox
 	$(MAKE) -C e2e/sandbox BIN=$(BIN) test
-	cd e2e && $(GOTEST) -count=1 -p 2 -parallel 3 -timeout 60m $$(go list ./suites/... | grep -vE '$(LOADED_SUITES)')
-	cd e2e && $(GOTEST) -count=1 -p 1 -parallel 4 -timeout 60m $$(go list ./suites/... | grep -E '$(LOADED_SUITES)')
+	cd e2e && $(GOTEST) -count=1 -p 2 -parallel 3 -timeout 60m $$(go list ./suites/... | grep -vE '$(MEASURING_SUITES)')
+	cd e2e && $(GOTEST) -count=1 -p 1 -parallel 4 -timeout 60m $$(go list ./suites/... | grep -E '$(MEASURING_SUITES)')
 	cd e2e && WEIR_E2E_HOLD=Paused $(GOTEST) -count=1 -parallel 4 -timeout 20m -run '$(PAUSED_TESTS)' ./suites/release
 
 .PHONY: bench
