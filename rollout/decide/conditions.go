@@ -188,10 +188,7 @@ func (p *pass) displayExposure() {
 		return
 	}
 	before := x.Configured
-	x.Desired = v1alpha1.FormatWeight(p.allowed())
-	if s := p.stage(); s == v1alpha1.StageRollingBack || s == v1alpha1.StageAborted {
-		x.Desired = v1alpha1.FormatWeight(0)
-	}
+	x.Desired = v1alpha1.FormatWeight(p.shownWeight())
 	switch r := p.in.Route; {
 	case r != nil:
 		x.Configured = v1alpha1.FormatWeight(r.Weight)
@@ -210,6 +207,15 @@ func (p *pass) displayExposure() {
 		// What was measured at another weight says nothing about this one.
 		x.Measured, x.MeasuredRequests = "", 0
 	}
+}
+
+// shownWeight is what the canary may have: after a rollback nothing, whatever the
+// step allowed that it was at.
+func (p *pass) shownWeight() int32 {
+	if s := p.stage(); s == v1alpha1.StageRollingBack || s == v1alpha1.StageAborted {
+		return 0
+	}
+	return p.allowed()
 }
 
 // shareOfPods is the canary's share of the available pods.

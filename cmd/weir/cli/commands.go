@@ -206,10 +206,16 @@ func applicable(r *v1alpha1.Rollout, action v1alpha1.ApprovalAction, gate string
 	if underWay {
 		return nil
 	}
+	return nothingUnderWay(r, strings.ToLower(string(action)))
+}
+
+// nothingUnderWay says why there is no release that something could be decided
+// about, and what comes next.
+func nothingUnderWay(r *v1alpha1.Rollout, verb string) error {
+	stage := r.Status.Release.Stage
 	if stage == v1alpha1.StageAdopting {
 		return fmt.Errorf("release %d of rollout %s has been promoted: to take it back, put the old template into the workload", r.Status.Release.Number, r.Name)
 	}
-	verb := strings.ToLower(string(action))
 	if stage == v1alpha1.StageRollingBack {
 		return fmt.Errorf("release %d of rollout %s is being rolled back, so there is nothing to %s: a newer template is released after that; "+
 			"'kubectl weir pause %s' holds it, and another template takes its place", r.Status.Release.Number, r.Name, verb, named(r))
