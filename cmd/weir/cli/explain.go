@@ -208,16 +208,21 @@ func (e *explanation) text() string {
 	}
 	if len(e.Gates) > 0 {
 		b.WriteString("\nGates of this step:\n")
-		for i := range e.Gates {
-			g := &e.Gates[i]
-			fmt.Fprintf(&b, "  %-8s %s\n", g.State, strings.TrimSpace(fmt.Sprintf("%s %s %s", g.Type, g.Name, g.Message)))
-		}
+		gateLines(&b, e.Gates)
 	}
 	section(&b, "What was seen", e.Evidence)
 	section(&b, "What is in the way", e.Obstacles)
 	section(&b, "What you may not see", e.Unseen)
 	section(&b, "What would change that", e.Next)
 	return b.String()
+}
+
+// gateLines prints gates, a line each.
+func gateLines(b *strings.Builder, gates []v1alpha1.GateStatus) {
+	for i := range gates {
+		g := &gates[i]
+		fmt.Fprintf(b, "  %-8s %s\n", g.State, strings.TrimSpace(fmt.Sprintf("%s %s %s", g.Type, g.Name, g.Message)))
+	}
 }
 
 func section(b *strings.Builder, title string, lines []string) {

@@ -105,9 +105,7 @@ func drawView(r *v1alpha1.Rollout, pods map[string]appsv1.ReplicaSetStatus, now 
 		exposure := fmt.Sprintf(", weight %s, measured %s", orNone(r.Status.Exposure.Configured), orNone(r.Status.Exposure.Measured))
 		revisionLine(&b, "canary", r.Status.Canary.Revision, pods, exposure)
 		fmt.Fprintf(&b, "%s allowed\n", bar(r.Status.Record.DesiredWeight))
-		for _, gate := range gates(r) {
-			fmt.Fprintf(&b, "  %-8s %s\n", gate.State, strings.TrimSpace(fmt.Sprintf("%s %s %s", gate.Type, gate.Name, gate.Message)))
-		}
+		gateLines(&b, gates(r))
 	}
 	for _, line := range evidence(r) {
 		fmt.Fprintf(&b, "  %s\n", line)
