@@ -15,37 +15,47 @@ import (
 // coreGroup is how some implementations write the empty group in status.
 const coreGroup = "core"
 
-// reported is the part of a route in which its parents report on it.
-type reported struct {
-	Spec   gatewayv1.CommonRouteSpec `json:"spec"`
-	Status gatewayv1.RouteStatus     `json:"status"`
+// report is what the parents of a route say of it.
+type report struct {
+	object *unstructured.Unstructured
+	spec   gatewayv1.CommonRouteSpec
+	status gatewayv1.RouteStatus
+	// gone are the parents that are known not to exist.
+	gone []parentKey
+	// inCharge are the controllers of those parents of which it was looked for.
+	inCharge map[parentKey]gatewayv1.GatewayController
 }
 
-// decode the reports of an object's parents.
-func decode(object *unstructured.Unstructured) (reported, error) {
-	var out reported
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &out); err != nil {
-		return out, fmt.Errorf("its status cannot be read: %w", err)
+// newReport reads what an object's parents say. Where that cannot be read, the
+// report is empty.
+func newReport(object *unstructured.Unstructured) (*report, error) {
+	r := &report{object: object}
+	var route struct {
+		Spec   gatewayv1.CommonRouteSpec `json:"spec"`
+		Status gatewayv1.RouteStatus     `json:"status"`
 	}
-	return out, nil
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &route); err != nil {
+		return r, fmt.Errorf("its status cannot be read: %w", err)
+	}
+	r.spec, r.status = route.Spec, route.Status
+	return r, nil
 }
+
+// String is Kind/name of the route.
+func (r *report) String() string { return r.object.GetKind() + "/" + r.object.GetName() }
 
 // accepted tells whether every parent has taken the route as it is now, and if
 // not, which has not and why.
-func (r *route) accepted() (bool, string) {
-	route, err := r.reported()
-	if err != nil {
-		return false, fmt.Sprintf("%s: %v", r, err)
-	}
-	for _, parent := range route.Spec.ParentRefs {
+func (r *report) accepted() (bool, string) {
+	for _, parent := range r.spec.ParentRefs {
 		if slices.Contains(r.gone, r.parentKey(parent)) {
 			return false, fmt.Sprintf("%s: %s: does not exist", r, r.parentName(parent))
 		}
-		if problem := r.parentAccepted(parent, route.Status.Parents); problem != "" {
+		if problem := r.parentAccepted(parent); problem != "" {
 			return false, fmt.Sprintf("%s: %s: %s", r, r.parentName(parent), problem)
 		}
 	}
-	if len(route.Spec.ParentRefs) == 0 {
+	if len(r.spec.ParentRefs) == 0 {
 		return false, fmt.Sprintf("%s: has no parentRefs", r)
 	}
 	return true, ""
@@ -53,13 +63,9 @@ func (r *route) accepted() (bool, string) {
 
 // processed tells whether every parent has reported on the route as it is now,
 // whatever it says, or does not exist.
-func (r *route) processed() bool {
-	route, err := r.reported()
-	if err != nil {
-		return false
-	}
-	for _, parent := range route.Spec.ParentRefs {
-		if !r.parentProcessed(parent, route.Status.Parents) && !slices.Contains(r.gone, r.parentKey(parent)) {
+func (r *report) processed() bool {
+	for _, parent := range r.spec.ParentRefs {
+		if !r.parentProcessed(parent) && !slices.Contains(r.gone, r.parentKey(parent)) {
 			return false
 		}
 	}
@@ -75,11 +81,11 @@ func (r *route) processed() bool {
 // two look the same, so nothing is concluded from that: to take the slow one for
 // gone would delete a canary that it still sends requests to. Without the
 // knowledge all must agree, and the message names who does not.
-func (r *route) answersOf(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) []gatewayv1.RouteParentStatus {
+func (r *report) answersOf(parent gatewayv1.ParentReference) []gatewayv1.RouteParentStatus {
 	key := r.parentKey(parent)
 	inCharge, known := r.inCharge[key]
 	var out []gatewayv1.RouteParentStatus
-	for _, s := range statuses {
+	for _, s := range r.status.Parents {
 		if r.parentKey(s.ParentRef) == key && (!known || s.ControllerName == inCharge) {
 			out = append(out, s)
 		}
@@ -89,8 +95,8 @@ func (r *route) answersOf(parent gatewayv1.ParentReference, statuses []gatewayv1
 
 // disputed tells whether controllers differ about one parent: several answer for
 // it, and not all of them have accepted the route as it is now.
-func (r *route) disputed(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) bool {
-	return several(r.answersOf(parent, statuses)) && r.parentAccepted(parent, statuses) != ""
+func (r *report) disputed(parent gatewayv1.ParentReference) bool {
+	return several(r.answersOf(parent)) && r.parentAccepted(parent) != ""
 }
 
 // several tells whether reports are of more than one controller.
@@ -107,8 +113,8 @@ func awaited() []string {
 
 // parentProcessed tells whether one parent has reported on the route as it is
 // now.
-func (r *route) parentProcessed(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) bool {
-	answers := r.answersOf(parent, statuses)
+func (r *report) parentProcessed(parent gatewayv1.ParentReference) bool {
+	answers := r.answersOf(parent)
 	for _, s := range answers {
 		for _, kind := range awaited() {
 			if c := meta.FindStatusCondition(s.Conditions, kind); c == nil || !r.current(c) {
@@ -122,8 +128,8 @@ func (r *route) parentProcessed(parent gatewayv1.ParentReference, statuses []gat
 // parentAccepted says what keeps one parent from carrying the route as it is
 // now; nothing if nothing does. All who answer for it must agree. Of several the
 // one that does not is named: if it is gone, nobody else takes its report away.
-func (r *route) parentAccepted(parent gatewayv1.ParentReference, statuses []gatewayv1.RouteParentStatus) string {
-	answers := r.answersOf(parent, statuses)
+func (r *report) parentAccepted(parent gatewayv1.ParentReference) string {
+	answers := r.answersOf(parent)
 	for _, s := range answers {
 		problem := r.answerAccepted(s)
 		if problem != "" && several(answers) {
@@ -140,7 +146,7 @@ func (r *route) parentAccepted(parent gatewayv1.ParentReference, statuses []gate
 }
 
 // answerAccepted says what is missing in one report on a parent.
-func (r *route) answerAccepted(s gatewayv1.RouteParentStatus) string {
+func (r *report) answerAccepted(s gatewayv1.RouteParentStatus) string {
 	for _, kind := range awaited() {
 		if problem := r.holds(s.Conditions, kind); problem != "" {
 			return problem
@@ -154,7 +160,7 @@ func (r *route) answerAccepted(s gatewayv1.RouteParentStatus) string {
 }
 
 // holds says what keeps a condition from being true of the route as it is now.
-func (r *route) holds(conditions []metav1.Condition, kind string) string {
+func (r *report) holds(conditions []metav1.Condition, kind string) string {
 	c := meta.FindStatusCondition(conditions, kind)
 	switch {
 	case c == nil:
@@ -170,7 +176,7 @@ func (r *route) holds(conditions []metav1.Condition, kind string) string {
 // current is true when the condition is about the route as it is now. The API
 // demands observedGeneration, yet some implementations never set it; of theirs
 // no more can be known than what they say.
-func (r *route) current(c *metav1.Condition) bool {
+func (r *report) current(c *metav1.Condition) bool {
 	return c.ObservedGeneration == 0 || c.ObservedGeneration >= r.object.GetGeneration()
 }
 
@@ -181,7 +187,7 @@ type parentKey struct {
 }
 
 // parentKey of a reference in this route.
-func (r *route) parentKey(p gatewayv1.ParentReference) parentKey {
+func (r *report) parentKey(p gatewayv1.ParentReference) parentKey {
 	k := parentKey{
 		group:     gatewayv1.GroupName,
 		kind:      "Gateway",
@@ -210,7 +216,7 @@ func (r *route) parentKey(p gatewayv1.ParentReference) parentKey {
 }
 
 // parentName for messages: Kind/name, with its namespace where that differs.
-func (r *route) parentName(p gatewayv1.ParentReference) string {
+func (r *report) parentName(p gatewayv1.ParentReference) string {
 	k := r.parentKey(p)
 	if k.namespace != r.object.GetNamespace() {
 		return fmt.Sprintf("%s/%s in namespace %s", k.kind, k.name, k.namespace)

@@ -26,11 +26,14 @@ func tlsPolicyVersions() []string {
 	return []string{gatewayv1.GroupVersion.Version, "v1alpha3"}
 }
 
+// policies looks for policies on Services, live.
+type policies struct{ live client.Reader }
+
 // attached finds a policy that applies to a user's Service and not to its twin:
 // the gateway would speak plain text to a canary that expects TLS. Clusters
 // without the kind have no such policy; without the right to list it, none is
 // known.
-func (p *Provider) attached(ctx context.Context, target providers.Target) error {
+func (p policies) attached(ctx context.Context, target providers.Target) error {
 	if len(target.Pairs) == 0 {
 		return nil
 	}
@@ -48,7 +51,7 @@ func (p *Provider) attached(ctx context.Context, target providers.Target) error 
 
 // tlsPolicies of a namespace, in the first version that the cluster serves. Those
 // of another version are the same objects.
-func (p *Provider) tlsPolicies(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
+func (p policies) tlsPolicies(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
 	for _, version := range tlsPolicyVersions() {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: version, Kind: tlsPolicy + "List"})

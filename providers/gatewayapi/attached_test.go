@@ -57,7 +57,7 @@ func TestAttachedPolicy(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), tc.policy)
-			faulty := interceptor.NewClient(c.WithWatch, interceptor.Funcs{
+			faulty := interceptor.NewClient(c, interceptor.Funcs{
 				List: func(ctx context.Context, inner client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 					if err := tc.lists[list.GetObjectKind().GroupVersionKind().Version]; err != nil {
 						return err

@@ -1,45 +1,6 @@
 // Package gatewayapi splits traffic by the weights of HTTPRoute and GRPCRoute.
 //
-// # What is written
-//
-// In every rule that names the user's Service, the entry of weight W becomes
-// two: the user's own, and a copy of it (port, filters and all) at the end of
-// the list that names the canary Service. Nothing else of the rule changes:
-//
-//	backendRefs:                    backendRefs:
-//	- name: web                     - name: web
-//	  port: 80                        port: 80
-//	  weight: 1                       weight: 95
-//	                                - name: web-canary
-//	                                  port: 80
-//	                                  weight: 5
-//
-// Lists in routes are atomic, so server-side apply cannot own one entry of
-// them. Hence JSON patches, each of one rule, with `test` operations on the
-// entries it touches and the resourceVersion it rests on.
-//
-// Any entry that names the canary Service counts as Weir's, whoever wrote it.
-//
-// # Numbers
-//
-// Weights in a route are relative to each other. To split an entry finely all
-// weights of its rule are multiplied by one factor: the first of 1, 100, 1,000
-// and 10,000 that gives whole numbers, as far as the limit of 1,000,000 allows.
-// So the shares between the user's backends never move, and at 0 % and 100 %
-// the numbers are the user's own. See grid.go.
-//
-// # Annotations
-//
-// Several Rollouts may share a route, so each annotation is a list by owner.
-//
-//	weir.dev/split           "<owner> <stable> <canary> <weight> <rules>", joined by ";":
-//	                         weight in parts per 10,000; rules are names joined
-//	                         by ",", or * for all. The split policy reads it.
-//	weir.dev/seq             "<owner>=<stamp>", joined by ";"
-//	weir.dev/split-original  JSON: the user's weights of each split rule, so that
-//	                         they come back as they were written
-//
-// A route with a split also has the label weir.dev/split=active, by which the
-// policy selects it. An operator may set it to off, and the policy leaves the
-// route alone; what the route carries then is what its rules say.
+// Weights are written as package split says. A Gateway or a mesh that serves a
+// route says in its status what it has taken, which is the first evidence that
+// a weight is in force; the measured share is the second.
 package gatewayapi

@@ -14,17 +14,16 @@ import (
 // the one that says whose it is.
 const gatewayKindName, gatewayClassName = "Gateway", "GatewayClass"
 
-// findParents notes which Gateways that have not reported on the route as it is
+// parents looks for the Gateways of routes, live.
+type parents struct{ live client.Reader }
+
+// find notes which Gateways that have not reported on the route as it is
 // now do not exist: nobody ever will for them, and nothing serves the route there.
 // Of those that cannot be read nothing is known.
-func (p *Provider) findParents(ctx context.Context, r *route) {
-	route, err := r.reported()
-	if err != nil {
-		return // Its status cannot be read either: see accepted.
-	}
-	for _, parent := range route.Spec.ParentRefs {
+func (p parents) find(ctx context.Context, r *report) {
+	for _, parent := range r.spec.ParentRefs {
 		k := r.parentKey(parent)
-		if !k.isGateway() || r.parentProcessed(parent, route.Status.Parents) {
+		if !k.isGateway() || r.parentProcessed(parent) {
 			continue
 		}
 		gateway := &metav1.PartialObjectMetadata{}
@@ -48,14 +47,10 @@ func (k parentKey) isGateway() bool {
 // names. What any other still carries by an old configuration, no change of the
 // route reaches any more, so to wait for it would be of no use. Of a Gateway or a
 // class that cannot be read nothing is known.
-func (p *Provider) settle(ctx context.Context, r *route) {
-	route, err := r.reported()
-	if err != nil {
-		return // See accepted.
-	}
-	for _, parent := range route.Spec.ParentRefs {
+func (p parents) settle(ctx context.Context, r *report) {
+	for _, parent := range r.spec.ParentRefs {
 		k := r.parentKey(parent)
-		if !k.isGateway() || !r.disputed(parent, route.Status.Parents) {
+		if !k.isGateway() || !r.disputed(parent) {
 			continue
 		}
 		if name := p.controllerOf(ctx, k); name != "" {
@@ -69,8 +64,10 @@ func (p *Provider) settle(ctx context.Context, r *route) {
 
 // controllerOf is the controller that the class of a Gateway names; empty where it
 // cannot be told.
-func (p *Provider) controllerOf(ctx context.Context, k parentKey) gatewayv1.GatewayController {
-	gateway, class := object(gatewayKindName), object(gatewayClassName)
+func (p parents) controllerOf(ctx context.Context, k parentKey) gatewayv1.GatewayController {
+	gateway, class := &unstructured.Unstructured{}, &unstructured.Unstructured{}
+	gateway.SetGroupVersionKind(gatewayKind(gatewayKindName))
+	class.SetGroupVersionKind(gatewayKind(gatewayClassName))
 	if err := p.live.Get(ctx, client.ObjectKey{Namespace: k.namespace, Name: k.name}, gateway); err != nil {
 		return ""
 	}

@@ -35,8 +35,6 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics/telemetry"
-	"github.com/weir-dev/weir/providers"
-	"github.com/weir-dev/weir/providers/gatewayapi"
 	"github.com/weir-dev/weir/rollout"
 	"github.com/weir-dev/weir/rollout/analysis"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -246,7 +244,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	watcher := pods.New(direct, call.call)
 	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
 	deployments := workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient())
-	routes := gatewayapi.New(mgr.GetClient(), mgr.GetAPIReader())
+	routes := newRouters(mgr.GetClient(), mgr.GetAPIReader())
 	reconciler := &rollout.Reconciler{
 		Decide:    decide.Decide,
 		Cached:    mgr.GetCache(),
@@ -255,7 +253,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 		Workload:  deployments,
 		Warner:    deployments,
 		Cleaner:   deployments,
-		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: routes},
+		Routes:    routes.byName(),
 		Splits:    routes,
 		Templates: evidence.catalog,
 		Analyses:  runner,
@@ -270,14 +268,14 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	if options.LeaderElection {
 		passes = whileHeld(self.lease, reconciler)
 	}
-	if err := addRollouts(ctx, mgr, unlabelled, call, passes, options); err != nil {
+	if err := addRollouts(ctx, mgr, unlabelled, call, passes, routes.objects(), options); err != nil {
 		return err
 	}
 	return errors.Join(mgr.Add(watcher), mgr.Add(runner), evidence.addStatuses(mgr))
 }
 
 // addRollouts adds the controller of Rollouts.
-func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, call *trigger, reconciler reconcile.Reconciler, options Options) error {
+func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, call *trigger, reconciler reconcile.Reconciler, routes []client.Object, options Options) error {
 	c, err := ctrlcontroller.New("rollout", mgr, ctrlcontroller.Options{
 		Reconciler:              reconciler,
 		MaxConcurrentReconciles: options.Concurrency,
@@ -294,7 +292,7 @@ func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cach
 			return fmt.Errorf("cannot watch: %w", err)
 		}
 	}
-	waiting, err := w.watchRoutes(ctx, mgr, c, gatewayapi.Objects())
+	waiting, err := w.watchRoutes(ctx, mgr, c, routes)
 	if err != nil || len(waiting) == 0 {
 		return err
 	}

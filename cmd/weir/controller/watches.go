@@ -25,7 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
-	"github.com/weir-dev/weir/providers/gatewayapi"
+	"github.com/weir-dev/weir/providers/split"
 	"github.com/weir-dev/weir/rollout"
 )
 
@@ -103,7 +103,7 @@ func (w watches) byKind(kind string) handler.MapFunc {
 func (w watches) byRoute(kind string) handler.MapFunc {
 	return func(ctx context.Context, obj client.Object) []reconcile.Request {
 		out := w.referring(ctx, obj.GetNamespace(), kind, obj.GetName())
-		for _, owner := range gatewayapi.Owners(obj) {
+		for _, owner := range split.Owners(obj) {
 			for _, request := range named(obj.GetNamespace(), owner) {
 				if !slices.Contains(out, request) {
 					out = append(out, request)

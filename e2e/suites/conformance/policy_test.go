@@ -18,7 +18,7 @@ import (
 )
 
 // shop is a route of namespace ns with one rule to web, split at 5 %.
-func shop(t *testing.T, ns string) (*unstructured.Unstructured, *gatewayapi.Provider, providers.Target) {
+func shop(t *testing.T, ns string) (*unstructured.Unstructured, gatewayapi.Provider, providers.Target) {
 	t.Helper()
 	route := dialect{}.Manifest(conformance.Route{
 		Kind: "HTTPRoute", Namespace: ns, Name: "shop",

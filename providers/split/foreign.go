@@ -1,7 +1,9 @@
-package gatewayapi
+package split
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,10 +20,11 @@ func (r *route) foreignWriter() string {
 	if asked < 0 || r.carries(asked) {
 		return ""
 	}
+	lists := r.lists()
 	var name string
 	var last time.Time
 	for _, m := range r.object.GetManagedFields() {
-		if m.Manager == FieldManager || !ownsRules(m) {
+		if m.Manager == FieldManager || !ownsAny(m, lists) {
 			continue
 		}
 		if m.Time == nil || name == "" || m.Time.After(last) {
@@ -48,15 +51,26 @@ func (r *route) carries(weight int32) bool {
 	return true
 }
 
-// ownsRules is true when spec.rules is among a manager's fields.
-func ownsRules(m metav1.ManagedFieldsEntry) bool {
+// lists are the fields of spec that hold the rules.
+func (r *route) lists() []string {
+	var lists []string
+	for _, v := range r.views {
+		lists = append(lists, strings.TrimPrefix(v.List, "spec."))
+	}
+	slices.Sort(lists)
+	return slices.Compact(lists)
+}
+
+// ownsAny is true when one of the fields of spec is among a manager's.
+func ownsAny(m metav1.ManagedFieldsEntry, fields []string) bool {
 	if m.Subresource != "" || m.FieldsV1 == nil {
 		return false
 	}
 	var set struct {
-		Spec struct {
-			Rules json.RawMessage `json:"f:rules"`
-		} `json:"f:spec"`
+		Spec map[string]json.RawMessage `json:"f:spec"`
 	}
-	return json.Unmarshal(m.FieldsV1.GetRawBytes(), &set) == nil && set.Spec.Rules != nil
+	if json.Unmarshal(m.FieldsV1.GetRawBytes(), &set) != nil {
+		return false
+	}
+	return slices.ContainsFunc(fields, func(f string) bool { return set.Spec["f:"+f] != nil })
 }

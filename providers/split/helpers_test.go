@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"encoding/json"
@@ -31,7 +31,7 @@ func newRandom(t *testing.T) *rand.Rand {
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
-	t.Logf("repeat with: go test ./providers/gatewayapi -run '^%s$' -seed=%d", t.Name(), *seed)
+	t.Logf("repeat with: go test ./providers/split -run '^%s$' -seed=%d", t.Name(), *seed)
 	return rand.New(rand.NewPCG(*seed, 0))
 }
 
@@ -127,7 +127,7 @@ func run(t *testing.T, u *unstructured.Unstructured, target providers.Target, p 
 	var patches [][]jsonpatch.Operation
 	versions := []*unstructured.Unstructured{u}
 	for range maxWrites {
-		ops, err := p(newRoute(u, target.Routes[0], target))
+		ops, err := p(newRoute(plain("HTTPRoute"), u, target.Routes[0], target))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"testing"

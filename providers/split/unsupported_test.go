@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"errors"
@@ -30,26 +30,16 @@ func TestUnsupported(t *testing.T) {
 			reason: "before the Services are known only what does not depend on them is looked at",
 			weight: 500,
 		},
-		"NoParents": {
-			reason: "a route of no Gateway carries nothing",
-			edit:   func(u *unstructured.Unstructured) { delete(u.Object["spec"].(map[string]any), "parentRefs") },
+		"Refused": {
+			reason: "what the kind of route cannot do in a rule is said",
+			edit:   func(u *unstructured.Unstructured) { rule(u, 0)["refused"] = true },
 			pairs:  cart.Pairs,
-			want:   "HTTPRoute/shop: spec.parentRefs: is empty, so nothing serves this route: name a Gateway, or a Service of the mesh",
+			want:   `HTTPRoute/shop: spec.rules[name="cart"].refused: is there: take it out`,
 		},
-		"SessionPersistence": {
-			reason: "sessions stay where they are whatever the weights",
-			edit: func(u *unstructured.Unstructured) {
-				rule(u, 0)["sessionPersistence"] = map[string]any{"type": "Cookie"}
-			},
-			pairs: cart.Pairs,
-			want:  `HTTPRoute/shop: spec.rules[name="cart"].sessionPersistence: pins sessions to a backend, so that weights do not move them: remove it for the time of releases, or leave the rule out of ruleNames of the Rollout`,
-		},
-		"SessionPersistenceElsewhere": {
-			reason: "another rule's sessions are no matter",
-			edit: func(u *unstructured.Unstructured) {
-				rule(u, 2)["sessionPersistence"] = map[string]any{"type": "Cookie"}
-			},
-			pairs: cart.Pairs,
+		"RefusedElsewhere": {
+			reason: "another rule is no matter",
+			edit:   func(u *unstructured.Unstructured) { rule(u, 2)["refused"] = true },
+			pairs:  cart.Pairs,
 		},
 		"NoSuchRule": {
 			reason: "a rule name that is not there is a mistake",
@@ -121,7 +111,7 @@ func TestUnsupported(t *testing.T) {
 			target.Pairs = tc.pairs
 			ref := target.Routes[0]
 			ref.RuleNames = tc.rules
-			err := newRoute(u, ref, target).unsupported(tc.weight)
+			err := newRoute(plain("HTTPRoute"), u, ref, target).unsupported(tc.weight)
 			var unsupported *providers.UnsupportedError
 			switch {
 			case tc.want == "" && err != nil:

@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"slices"
@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// maxWeight is the largest weight that Gateway API admits.
+	// maxWeight is the largest weight that Gateway API admits. Others admit more, and
+	// nobody needs it.
 	maxWeight = 1_000_000
 	// minShare, in parts per 10,000, is the finest share that every entry must be
 	// able to give, and minParts the number of parts that this takes.

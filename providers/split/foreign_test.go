@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"testing"
@@ -36,7 +36,7 @@ func TestForeignWriter(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := newRoute(tc.object, target.Routes[0], target).foreignWriter(); got != tc.want {
+			if got := newRoute(plain("HTTPRoute"), tc.object, target.Routes[0], target).foreignWriter(); got != tc.want {
 				t.Errorf("\n%s\ngot %q, want %q", tc.reason, got, tc.want)
 			}
 		})

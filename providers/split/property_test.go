@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"fmt"
@@ -48,14 +48,14 @@ func TestLives(t *testing.T) {
 // checkReached checks what a call leaves behind.
 func checkReached(t *testing.T, u *unstructured.Unstructured, weight int32, lowers bool) {
 	t.Helper()
-	r := newRoute(u, cart.Routes[0], cart)
+	r := newRoute(plain("HTTPRoute"), u, cart.Routes[0], cart)
 	for _, v := range r.views {
 		lowest, highest := v.exposure(r.hint())
 		switch {
 		case highest > weight:
-			t.Fatalf("rule %d has %d, more than %d: %v", v.index, highest, weight, v.raw)
+			t.Fatalf("rule %d has %d, more than %d: %v", v.index, highest, weight, v.Raw)
 		case !lowers && r.selected(v) && lowest != weight && v.weighs():
-			t.Fatalf("rule %d has %d, not %d: %v", v.index, lowest, weight, v.raw)
+			t.Fatalf("rule %d has %d, not %d: %v", v.index, lowest, weight, v.Raw)
 		}
 	}
 }
@@ -63,10 +63,10 @@ func checkReached(t *testing.T, u *unstructured.Unstructured, weight int32, lowe
 // broken says what the step from before to after breaks; start is the route
 // before Weir came.
 func broken(start, before, after *unstructured.Unstructured, lowers bool) string {
-	old, next, origin := newRoute(before, cart.Routes[0], cart), newRoute(after, cart.Routes[0], cart), newRoute(start, cart.Routes[0], cart)
+	old, next, origin := newRoute(plain("HTTPRoute"), before, cart.Routes[0], cart), newRoute(plain("HTTPRoute"), after, cart.Routes[0], cart), newRoute(plain("HTTPRoute"), start, cart.Routes[0], cart)
 	changed := 0
 	for i, v := range next.views {
-		if !cmp.Equal(v.raw, old.views[i].raw) {
+		if !cmp.Equal(v.Raw, old.views[i].Raw) {
 			changed++
 		}
 		totals, _ := v.totals()
@@ -78,7 +78,7 @@ func broken(start, before, after *unstructured.Unstructured, lowers bool) string
 		if _, has := v.exposure(next.hint()); lowers && has > had {
 			return fmt.Sprintf("rule %d: lowering raised %d to %d", i, had, has)
 		}
-		if !v.ours() && !cmp.Equal(v.raw, origin.views[i].raw) {
+		if !v.ours() && !cmp.Equal(v.Raw, origin.views[i].Raw) {
 			return fmt.Sprintf("rule %d is not ours and was changed", i)
 		}
 	}
@@ -106,7 +106,7 @@ func randomRoute(random *rand.Rand) *unstructured.Unstructured {
 		}
 		rules = append(rules, rule)
 	}
-	u := object("HTTPRoute")
+	u := object(plain("HTTPRoute"))
 	u.SetName("shop")
 	u.SetNamespace("shop")
 	u.SetResourceVersion("1")
@@ -204,13 +204,26 @@ func TestTwoPairs(t *testing.T) {
 		Pairs: []providers.Pair{{Stable: "cart", Canary: "cart-canary"}, {Stable: "legacy", Canary: "legacy-canary"}},
 	}
 	_, versions := run(t, shop(t), both, raising(500, 1))
-	r := newRoute(last(versions), both.Routes[0], both)
+	r := newRoute(plain("HTTPRoute"), last(versions), both.Routes[0], both)
 	got := map[string]int64{}
-	for _, b := range r.views[1].refs {
-		got[b.service] = b.weight
+	for _, b := range r.views[1].Backends {
+		got[b.Service] = b.Weight
 	}
 	want := map[string]int64{"legacy": 950, "legacy-canary": 50, "cart": 8550, "cart-canary": 450}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("each entry gives its own part (-want +got):\n%s", diff)
+	}
+}
+
+// TestCoarseRule: of a rule whose numbers are small, no share is taken for another
+// that rounds to the same number.
+func TestCoarseRule(t *testing.T) {
+	u := simpleRoute("HTTPRoute", "shop", "cart")
+	rules := u.Object["spec"].(map[string]any)["rules"].([]any)
+	rules[0].(map[string]any)["backendRefs"].([]any)[0].(map[string]any)["weight"] = int64(2)
+	_, versions := run(t, u, cart, raising(5000, 1))
+	_, versions = run(t, last(versions), cart, lowering(3333, 2))
+	if diff := cmp.Diff("13334/6666", weights(last(versions))); diff != "" {
+		t.Errorf("one of two is a half, whatever was asked for (-want +got):\n%s", diff)
 	}
 }

@@ -1,43 +1,34 @@
-package gatewayapi
+package split
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
 )
 
-// route is one HTTPRoute or GRPCRoute as one owner sees it. The two kinds are
-// the same in everything that is used here.
+// route is one object as one owner sees it.
 type route struct {
-	object *unstructured.Unstructured
-	ref    v1alpha1.RouteReference
-	owner  string
-	splits []split // of all owners
-	pairs  []providers.Pair
-	views  []view
-	// reported is decoded when it is first asked for.
-	reported func() (reported, error)
-	// gone are the parents that are known not to exist.
-	gone []parentKey
-	// inCharge are the controllers of those parents of which it was looked for.
-	inCharge map[parentKey]gatewayv1.GatewayController
+	dialect Dialect
+	object  *unstructured.Unstructured
+	ref     v1alpha1.RouteReference
+	owner   string
+	splits  []split // of all owners
+	pairs   []providers.Pair
+	views   []view
 }
 
 // newRoute reads the object. The pairs are the target's, and those that an
 // earlier release of the same owner left in the annotation: what is there must
 // be found even when discovery has nothing to say.
-func newRoute(object *unstructured.Unstructured, ref v1alpha1.RouteReference, target providers.Target) *route {
-	r := &route{object: object, ref: ref, owner: target.Owner}
-	r.reported = sync.OnceValues(func() (reported, error) { return decode(object) })
+func newRoute(dialect Dialect, object *unstructured.Unstructured, ref v1alpha1.RouteReference, target providers.Target) *route {
+	r := &route{dialect: dialect, object: object, ref: ref, owner: target.Owner}
 	r.splits = parseSplits(object.GetAnnotations()[v1alpha1.SplitAnnotation])
 	r.pairs = slices.Clone(target.Pairs)
 	for _, s := range r.splits {
@@ -45,9 +36,8 @@ func newRoute(object *unstructured.Unstructured, ref v1alpha1.RouteReference, ta
 			r.pairs = append(r.pairs, s.Pair)
 		}
 	}
-	spec, _ := object.Object["spec"].(map[string]any)
-	for _, rule := range readRules(spec, object.GetNamespace()) {
-		r.views = append(r.views, viewOf(rule, r.pairs))
+	for i, rule := range dialect.Rules(object) {
+		r.views = append(r.views, viewOf(rule, i, r.pairs))
 	}
 	return r
 }
@@ -57,7 +47,7 @@ func (r *route) String() string { return r.ref.Kind + "/" + r.ref.Name }
 
 // selected is true for a rule that the owner asked to split.
 func (r *route) selected(v view) bool {
-	return v.ours() && (len(r.ref.RuleNames) == 0 || v.name != "" && slices.Contains(r.ref.RuleNames, v.name))
+	return v.ours() && (len(r.ref.RuleNames) == 0 || v.Name != "" && slices.Contains(r.ref.RuleNames, v.Name))
 }
 
 // stamp is the owner's stamp, 0 where there is none.
@@ -82,7 +72,7 @@ func (r *route) originals() []original {
 }
 
 // base is the user's weights of a rule.
-func (r *route) base(v view) []int64 { return v.base(r.originals(), r.hint()) }
+func (r *route) base(v view) original { return v.base(r.originals(), r.hint()) }
 
 // bound is the most that the canary may have of a rule.
 type bound func(view) int32
@@ -129,7 +119,7 @@ func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Opera
 	}
 	lowest, _ := v.exposure(r.hint())
 	m.record(r, v)
-	return r.patch(v.operations(v.at(r.base(*v), min(lowest, limit(*v)))), m)
+	return r.patch(r.dialect.Operations(v.Rule, v.at(r.base(*v).Weights, min(lowest, limit(*v)))), m)
 }
 
 // raise gives the patch that brings one rule to exactly weight, or nil. Rules
@@ -138,14 +128,14 @@ func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) 
 	m := r.metadata(stamp)
 	m.setSplits(r, weight)
 	for i, v := range r.views {
-		var c change
+		var c Change
 		switch {
 		case r.selected(v) && (weight > 0 || v.split()):
-			c = v.at(r.base(v), weight)
+			c = v.at(r.base(v).Weights, weight)
 		case v.split():
 			c = v.restored(r.base(v))
 		}
-		if ops := v.operations(c); len(ops) > 0 {
+		if ops := r.dialect.Operations(v.Rule, c); len(ops) > 0 {
 			m.record(r, &r.views[i])
 			return r.patch(ops, m)
 		}
@@ -164,7 +154,7 @@ func (r *route) restore(stamp int64) ([]jsonpatch.Operation, error) {
 	var ops []jsonpatch.Operation
 	if first >= 0 {
 		v := r.views[first]
-		ops = v.operations(v.restored(r.base(v)))
+		ops = r.dialect.Operations(v.Rule, v.restored(r.base(v)))
 		if slices.ContainsFunc(r.views[first+1:], view.split) {
 			return r.patch(ops, m)
 		}
@@ -208,7 +198,7 @@ func (m *metadata) record(r *route, next *view) {
 	var list []original
 	for i, v := range r.views {
 		if v.split() || next == &r.views[i] {
-			list = append(list, original{Rule: v.index, Name: v.name, Weights: r.base(v)})
+			list = append(list, r.base(v))
 		}
 	}
 	m.originals[r.owner] = list
@@ -245,11 +235,11 @@ func (r *route) patch(ops []jsonpatch.Operation, m *metadata) ([]jsonpatch.Opera
 func (r *route) services() []string {
 	found := map[string]bool{}
 	for _, v := range r.views {
-		if len(r.ref.RuleNames) > 0 && !slices.Contains(r.ref.RuleNames, v.name) {
+		if len(r.ref.RuleNames) > 0 && !slices.Contains(r.ref.RuleNames, v.Name) {
 			continue
 		}
-		for _, b := range v.refs {
-			found[b.service] = b.service != "" && canaryOf(r.pairs, b.service) == nil
+		for _, b := range v.Backends {
+			found[b.Service] = b.Service != "" && canaryOf(r.pairs, b.Service) == nil
 		}
 	}
 	for _, s := range r.splits {
@@ -259,11 +249,12 @@ func (r *route) services() []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// path of a rule in messages: by name where it has one.
-func rulePath(v view, field string) string {
-	id := fmt.Sprint(v.index)
-	if v.name != "" {
-		id = fmt.Sprintf("name=%q", v.name)
+// RulePath is the path of a field of a rule in messages: by name where the rule
+// has one.
+func RulePath(r Rule, field string) string {
+	id := fmt.Sprint(r.Place)
+	if r.Name != "" {
+		id = fmt.Sprintf("name=%q", r.Name)
 	}
-	return strings.TrimSuffix(fmt.Sprintf("spec.rules[%s].%s", id, field), ".")
+	return strings.TrimSuffix(fmt.Sprintf("%s[%s].%s", r.List, id, field), ".")
 }

@@ -1,6 +1,7 @@
-package gatewayapi
+package split
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,15 +10,18 @@ import (
 	"github.com/weir-dev/weir/providers"
 )
 
-// maxBackends is the most entries that a rule may have.
-const maxBackends = 16
-
 // unsupported finds what keeps the route from carrying a split at weight, in
 // every rule that the owner asked for. Before the pairs are discovered only
 // what does not depend on them is looked at.
 func (r *route) unsupported(weight int32) error {
-	if refs, _ := r.spec("parentRefs").([]any); len(refs) == 0 {
-		return r.refuse("spec.parentRefs", "is empty, so nothing serves this route", "name a Gateway, or a Service of the mesh")
+	var rules []Rule
+	for _, v := range r.views {
+		if r.selected(v) {
+			rules = append(rules, v.Rule)
+		}
+	}
+	if refusal := r.dialect.Refuse(r.object, rules); refusal != nil {
+		return refusal.of(r.String())
 	}
 	if err := r.namedRules(); err != nil {
 		return err
@@ -25,18 +29,16 @@ func (r *route) unsupported(weight int32) error {
 	if len(r.pairs) == 0 {
 		return nil
 	}
-	found := false
 	for _, v := range r.views {
 		if !r.selected(v) {
 			continue
 		}
-		found = true
 		if err := r.unsupportedRule(v, weight); err != nil {
 			return err
 		}
 	}
-	if !found {
-		return r.refuse("spec.rules", "no rule has a backend among the Services "+r.stableNames(),
+	if len(rules) == 0 {
+		return r.refuse(r.where(), "no rule has a backend among the Services "+r.stableNames(),
 			"name one as a backend, or correct spec.traffic.routeRefs of the Rollout")
 	}
 	return nil
@@ -46,13 +48,13 @@ func (r *route) unsupported(weight int32) error {
 // soon as the pairs are known, is the workload's.
 func (r *route) namedRules() error {
 	for _, name := range r.ref.RuleNames {
-		i := slices.IndexFunc(r.views, func(v view) bool { return v.name == name })
+		i := slices.IndexFunc(r.views, func(v view) bool { return v.Name == name })
 		if i < 0 {
-			return r.refuse("spec.rules[].name", fmt.Sprintf("no rule has the name %q; there are %s", name, r.ruleNames()),
+			return r.refuse(r.where()+"[].name", fmt.Sprintf("no rule has the name %q; there are %s", name, r.ruleNames()),
 				"name the rule, or correct ruleNames of the Rollout")
 		}
 		if len(r.pairs) > 0 && !r.views[i].ours() {
-			return r.refuse(rulePath(r.views[i], "backendRefs"), "has no backend among the Services "+r.stableNames(),
+			return r.refuse(RulePath(r.views[i].Rule, r.views[i].Entries), "has no backend among the Services "+r.stableNames(),
 				"name one as a backend, or take the rule out of ruleNames of the Rollout")
 		}
 	}
@@ -61,12 +63,8 @@ func (r *route) namedRules() error {
 
 // unsupportedRule finds what keeps one rule from carrying the split.
 func (r *route) unsupportedRule(v view, weight int32) error {
-	if v.raw["sessionPersistence"] != nil {
-		return r.refuse(rulePath(v, "sessionPersistence"), "pins sessions to a backend, so that weights do not move them",
-			"remove it for the time of releases, or leave the rule out of ruleNames of the Rollout")
-	}
 	if other := r.otherOwner(v); other != "" {
-		return r.refuse(rulePath(v, "backendRefs"), fmt.Sprintf("is split by Rollout %q already", other),
+		return r.refuse(RulePath(v.Rule, v.Entries), fmt.Sprintf("is split by Rollout %q already", other),
 			"give each Rollout a rule of its own")
 	}
 	adds := 0
@@ -75,8 +73,8 @@ func (r *route) unsupportedRule(v view, weight int32) error {
 			adds++
 		}
 	}
-	if len(v.refs)+adds > maxBackends {
-		return r.refuse(rulePath(v, "backendRefs"), fmt.Sprintf("has %d backends, which leaves no room for the canary's: a rule has at most %d", len(v.refs), maxBackends),
+	if most := r.dialect.Kind().MaxBackends; most > 0 && len(v.Backends)+adds > most {
+		return r.refuse(RulePath(v.Rule, v.Entries), fmt.Sprintf("has %d backends, which leaves no room for the canary's: a rule has at most %d", len(v.Backends), most),
 			"merge backends of the rule, or divide the rule")
 	}
 	return r.unsupportedWeights(v, weight)
@@ -84,11 +82,11 @@ func (r *route) unsupportedRule(v view, weight int32) error {
 
 // unsupportedWeights finds weights that cannot be split finely enough.
 func (r *route) unsupportedWeights(v view, weight int32) error {
-	base := r.base(v)
+	base := r.base(v).Weights
 	_, owned := v.totals()
 	mine := pick(base, owned)
 	if !v.weighs() {
-		return r.refuse(rulePath(v, "backendRefs[].weight"), "is 0 for "+r.stableNames()+", so that no traffic can be split",
+		return r.refuse(RulePath(v.Rule, v.Entries+"[].weight"), "is 0 for "+r.stableNames()+", so that no traffic can be split",
 			"give the backend a weight, or leave the rule out of ruleNames of the Rollout")
 	}
 	most := limit(base)
@@ -96,7 +94,7 @@ func (r *route) unsupportedWeights(v view, weight int32) error {
 	for _, w := range mine {
 		finest := tooFine(w, most, f, weight)
 		if w > 0 && finest > 0 {
-			return r.refuse(rulePath(v, "backendRefs[].weight"),
+			return r.refuse(RulePath(v.Rule, v.Entries+"[].weight"),
 				fmt.Sprintf("is %d next to %d, which can be split into %d parts only: too few for %s of it", w, slices.Max(base), w*most, v1alpha1.FormatWeight(finest)),
 				"write smaller weights in the same ratio")
 		}
@@ -121,10 +119,10 @@ func tooFine(w, most, f int64, weight int32) int32 {
 // otherOwner is another Rollout that splits this rule, if there is one.
 func (r *route) otherOwner(v view) string {
 	for _, s := range r.splits {
-		if s.Owner == r.owner || !s.covers(v.name) {
+		if s.Owner == r.owner || !s.covers(v.Name) {
 			continue
 		}
-		if slices.ContainsFunc(v.refs, func(b ref) bool { return b.service == s.Canary || b.service == s.Stable }) {
+		if slices.ContainsFunc(v.Backends, func(b Backend) bool { return b.Service == s.Canary || b.Service == s.Stable }) {
 			return s.Owner
 		}
 	}
@@ -149,8 +147,8 @@ func (r *route) stableNames() string {
 func (r *route) ruleNames() string {
 	var names []string
 	for _, v := range r.views {
-		if v.name != "" {
-			names = append(names, v.name)
+		if v.Name != "" {
+			names = append(names, v.Name)
 		}
 	}
 	if len(names) == 0 {
@@ -159,8 +157,11 @@ func (r *route) ruleNames() string {
 	return strings.Join(names, ", ")
 }
 
-// spec gives a field of the route's spec, nil where there is none.
-func (r *route) spec(field string) any {
-	spec, _ := r.object.Object["spec"].(map[string]any)
-	return spec[field]
+// where are the fields that hold the route's rules, for messages.
+func (r *route) where() string {
+	lists := r.lists()
+	for i, list := range lists {
+		lists[i] = "spec." + list
+	}
+	return cmp.Or(strings.Join(lists, ", "), "spec")
 }

@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ func TestSplits(t *testing.T) {
 	target := ledger()
 	target.Routes = target.Routes[1:]
 	c := newCluster(t, simpleRoute("HTTPRoute", "ledger-http", "ledger"), simpleRoute("GRPCRoute", "ledger-grpc", "ledger"))
-	p := New(c, c)
+	p := newSplitter(c, c)
 	is := func(owner string, want bool, reason string) {
 		t.Helper()
 		if got, err := p.Splits(t.Context(), target.Namespace, owner); err != nil || got != want {
@@ -20,7 +20,7 @@ func TestSplits(t *testing.T) {
 	}
 	edit := func(change func(*unstructured.Unstructured)) {
 		t.Helper()
-		u := object("GRPCRoute")
+		u := object(plain("GRPCRoute"))
 		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "ledger-grpc"}, u); err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"slices"
@@ -6,25 +6,8 @@ import (
 	"github.com/weir-dev/weir/providers"
 )
 
-// ref is one entry of a rule's backendRefs.
-type ref struct {
-	// service is the name of a Service in the route's namespace, empty for any
-	// other kind of backend.
-	service string
-	weight  int64
-	raw     map[string]any
-}
-
-// rule of a route, as it is.
-type rule struct {
-	index int
-	name  string
-	refs  []ref
-	raw   map[string]any
-}
-
 // share of a rule's traffic: one entry of the user's, and the canary's entry
-// that was split off it, if any. Indexes point into rule.refs.
+// that was split off it, if any. Indexes point into Rule.Backends.
 type share struct {
 	user, canary int // canary is -1 where there is none
 	pair         *providers.Pair
@@ -35,62 +18,27 @@ type share struct {
 
 // view is a rule as one owner sees it.
 type view struct {
-	rule
+	Rule
+	// index of the rule among all of the object.
+	index  int
 	shares []share // one for each entry of the user's, in order
-}
-
-// readRules of a route's spec. Anything that is not of the expected form is
-// passed over: the API server's schema admits none of it.
-func readRules(spec map[string]any, namespace string) []rule {
-	list, _ := spec["rules"].([]any)
-	rules := make([]rule, 0, len(list))
-	for i, item := range list {
-		raw, _ := item.(map[string]any)
-		name, _ := raw["name"].(string)
-		refs, _ := raw["backendRefs"].([]any)
-		r := rule{index: i, name: name, raw: raw}
-		for _, b := range refs {
-			entry, _ := b.(map[string]any)
-			r.refs = append(r.refs, readRef(entry, namespace))
-		}
-		rules = append(rules, r)
-	}
-	return rules
-}
-
-// readRef reads one entry, with the API's defaults.
-func readRef(raw map[string]any, namespace string) ref {
-	out := ref{raw: raw, weight: 1}
-	if w, ok := raw["weight"].(int64); ok {
-		out.weight = w
-	}
-	text := func(key, absent string) string {
-		if s, ok := raw[key].(string); ok {
-			return s
-		}
-		return absent
-	}
-	if text("group", "") == "" && text("kind", "Service") == "Service" && text("namespace", namespace) == namespace {
-		out.service = text("name", "")
-	}
-	return out
 }
 
 // viewOf pairs the entries of a rule: of each pair of Services, the first
 // entry of stable with the first of canary, and so on.
-func viewOf(r rule, pairs []providers.Pair) view {
-	v := view{rule: r}
+func viewOf(r Rule, index int, pairs []providers.Pair) view {
+	v := view{Rule: r, index: index}
 	waiting := map[string][]int{} // entries of each canary Service, in order
-	for i, b := range r.refs {
-		if canaryOf(pairs, b.service) != nil {
-			waiting[b.service] = append(waiting[b.service], i)
+	for i, b := range r.Backends {
+		if canaryOf(pairs, b.Service) != nil {
+			waiting[b.Service] = append(waiting[b.Service], i)
 		}
 	}
-	for i, b := range r.refs {
-		if canaryOf(pairs, b.service) != nil {
+	for i, b := range r.Backends {
+		if canaryOf(pairs, b.Service) != nil {
 			continue
 		}
-		s := share{user: i, canary: -1, pair: stableOf(pairs, b.service)}
+		s := share{user: i, canary: -1, pair: stableOf(pairs, b.Service)}
 		if s.pair != nil && len(waiting[s.pair.Canary]) > 0 {
 			s.canary = waiting[s.pair.Canary][0]
 			waiting[s.pair.Canary] = waiting[s.pair.Canary][1:]
@@ -99,7 +47,7 @@ func viewOf(r rule, pairs []providers.Pair) view {
 	}
 	for _, list := range waiting {
 		for _, i := range list {
-			v.shares = append(v.shares, share{user: i, canary: -1, pair: canaryOf(pairs, r.refs[i].service), orphan: true})
+			v.shares = append(v.shares, share{user: i, canary: -1, pair: canaryOf(pairs, r.Backends[i].Service), orphan: true})
 		}
 	}
 	slices.SortFunc(v.shares, func(a, b share) int { return a.user - b.user })
@@ -136,9 +84,9 @@ func (v view) split() bool {
 
 // total is what an entry of the user's and its canary weigh together.
 func (v view) total(s share) int64 {
-	w := v.refs[s.user].weight
+	w := v.Backends[s.user].Weight
 	if s.canary >= 0 {
-		w += v.refs[s.canary].weight
+		w += v.Backends[s.canary].Weight
 	}
 	return w
 }
@@ -158,9 +106,13 @@ func (v view) weighs() bool {
 }
 
 // exposure is the lowest and the highest share of the canary in the rule's
-// entries of the pairs. Entries that carry no traffic at all do not count.
+// entries of the pairs. Entries that carry no traffic at all do not count. hint
+// is the share that was asked for, -1 for none.
 func (v view) exposure(hint int32) (lowest, highest int32) {
 	lowest = -1
+	if !v.coarse() {
+		hint = -1
+	}
 	for _, s := range v.shares {
 		total := v.total(s)
 		if s.pair == nil || total == 0 {
@@ -171,7 +123,7 @@ func (v view) exposure(hint int32) (lowest, highest int32) {
 		case s.orphan:
 			canary = total
 		case s.canary >= 0:
-			canary = v.refs[s.canary].weight
+			canary = v.Backends[s.canary].Weight
 		}
 		w := shareOf(canary, total, hint)
 		highest = max(highest, w)
@@ -182,15 +134,29 @@ func (v view) exposure(hint int32) (lowest, highest int32) {
 	return max(lowest, 0), highest
 }
 
+// coarse is true when the rule's weights are as large as they may be, so that not
+// every share of them is a whole number. In a rule that Weir wrote, all other
+// shares are exact, and one that is not is not what was asked for.
+func (v view) coarse() bool {
+	totals, _ := v.totals()
+	return 2*slices.Max(append(totals, 0)) > maxWeight
+}
+
 // base is the user's weights of the rule. Of a rule with a split they are those
 // of the record that fits it best: same name, same place, any other. Without
 // one they are inferred.
-func (v view) base(records []original, hint int32) []int64 {
+func (v view) base(records []original, hint int32) original {
 	totals, owned := v.totals()
+	as := original{Rule: v.index, Name: v.Name, Weights: totals}
 	if !v.split() {
-		return totals
+		for i, s := range v.shares {
+			if v.Backends[s.user].Unset {
+				as.Unset = append(as.Unset, i)
+			}
+		}
+		return as
 	}
-	best, bestRank := totals, 0
+	bestRank := 0
 	for _, r := range records {
 		if !fits(r.Weights, totals) {
 			continue
@@ -199,18 +165,18 @@ func (v view) base(records []original, hint int32) []int64 {
 		if r.Rule == v.index {
 			rank = 2
 		}
-		if r.Name == v.name && v.name != "" {
+		if r.Name == v.Name && v.Name != "" {
 			rank = 3
 		}
 		if rank > bestRank {
-			best, bestRank = r.Weights, rank
+			as.Weights, as.Unset, bestRank = r.Weights, r.Unset, rank
 		}
 	}
 	if bestRank == 0 {
 		_, highest := v.exposure(hint)
-		return unscale(totals, owned, int64(highest))
+		as.Weights = unscale(totals, owned, int64(highest))
 	}
-	return best
+	return as
 }
 
 // fits is true when totals are the weights times one factor.

@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"slices"
@@ -12,11 +12,10 @@ type summary struct {
 	routes, rules int
 }
 
-// add a route that was read.
-func (s *summary) add(r *route) {
-	ok, message := r.accepted()
-	s.accept(ok, message)
-	s.Processed = r.processed() && (s.routes == 0 || s.Processed)
+// add a route that was read, and what its data plane says of it.
+func (s *summary) add(r *route, status Status) {
+	s.accept(status.Accepted, status.Message)
+	s.Processed = status.Processed && (s.routes == 0 || s.Processed)
 	s.stampOf(r.stamp())
 	s.routes++
 	for _, v := range r.views {

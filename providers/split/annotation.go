@@ -1,4 +1,4 @@
-package gatewayapi
+package split
 
 import (
 	"cmp"
@@ -125,8 +125,10 @@ type original struct {
 	// Rule is the rule's place when it was recorded, Name its name, if any.
 	Rule int    `json:"rule"`
 	Name string `json:"name,omitempty"`
-	// Weights of the user's backends, in their order.
+	// Weights of the user's backends, in their order, and the places of those that
+	// are not written.
 	Weights []int64 `json:"weights"`
+	Unset   []int   `json:"unset,omitempty"`
 }
 
 // parseOriginals reads the annotation of originals. One that cannot be read is

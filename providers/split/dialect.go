@@ -1,0 +1,87 @@
+package split
+
+import (
+	"context"
+
+	"gomodules.xyz/jsonpatch/v2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/weir-dev/weir/providers"
+)
+
+// Dialect is how one kind of route writes rules, and what its data plane says of
+// them. Its methods are pure, but for Status; they may be called from several
+// goroutines.
+type Dialect interface {
+	// Kind under which objects are read and written.
+	Kind() Kind
+	// Rules of an object, in one order. What is not of the expected form is passed
+	// over: the API server's schema admits none of it.
+	Rules(object *unstructured.Unstructured) []Rule
+	// Operations of a JSON patch that make a change in a rule of an object. Each
+	// entry that is touched is tested first. Made by ListOperations, where entries
+	// are a list.
+	Operations(rule Rule, change Change) []jsonpatch.Operation
+	// Refuse says what keeps an object from carrying any split, or the rules of
+	// it that are to be split, nil for nothing.
+	Refuse(object *unstructured.Unstructured, rules []Rule) *Refusal
+	// Status tells whether the data plane has taken an object as it is now. With
+	// live it asks the API server what else it has to know.
+	Status(ctx context.Context, object *unstructured.Unstructured, live bool) Status
+}
+
+// Kind of a route.
+type Kind struct {
+	// GroupVersionKind of the objects.
+	schema.GroupVersionKind
+	// MaxBackends is the most entries that the API admits in a rule, 0 for any
+	// number.
+	MaxBackends int
+	// Install says how a cluster gets the kind.
+	Install string
+}
+
+// Rule of a route, as it is: a list of weighted backends.
+type Rule struct {
+	// Name of the rule, empty where it has none.
+	Name string
+	// List is the field of the object that holds the rule, such as spec.rules, and
+	// Place the rule's place in it.
+	List  string
+	Place int
+	// Entries is the field of the rule with the backends, such as backendRefs.
+	Entries  string
+	Backends []Backend
+	// Raw is the rule as it is written.
+	Raw map[string]any
+}
+
+// Backend is one entry of a rule.
+type Backend struct {
+	// Service is the name of a Service in the route's namespace, empty for any
+	// other kind of backend.
+	Service string
+	// Weight relative to the other entries, with the API's defaults. Unset says
+	// that the weight is not written.
+	Weight int64
+	Unset  bool
+	// Raw is the entry as it is written.
+	Raw map[string]any
+}
+
+// Refusal says why a route cannot carry the split: the path of a field, what is
+// wrong with it, and what to do.
+type Refusal struct{ Field, Problem, Remedy string }
+
+// Status is what the data plane says of one route; see providers.Observation.
+type Status struct {
+	Accepted, Processed bool
+	// Message says who has not accepted it and why, where that is so.
+	Message string
+}
+
+// of makes the error about an object.
+func (r Refusal) of(object string) error {
+	return &providers.UnsupportedError{Object: object, Field: r.Field, Problem: r.Problem, Remedy: r.Remedy}
+}
