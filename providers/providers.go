@@ -122,11 +122,19 @@ type Provider interface {
 var ErrFenced = errors.New("object carries a newer stamp")
 
 // NotFoundError says that a route does not exist.
-type NotFoundError struct{ Kind, Name string }
+type NotFoundError struct {
+	Kind, Name string
+	// Hint is what else there is to know; it may be empty.
+	Hint string
+}
 
 // Error names the route and the remedy.
 func (e *NotFoundError) Error() string {
-	return fmt.Sprintf("%s %q does not exist in this namespace: create it, or correct spec.traffic.routeRefs", e.Kind, e.Name)
+	text := fmt.Sprintf("%s %q does not exist in this namespace: create it, or correct spec.traffic.routeRefs", e.Kind, e.Name)
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
 }
 
 // UnsupportedError says that a route cannot carry the split.

@@ -133,13 +133,15 @@ type WorkloadReference struct {
 
 // TrafficProvider names who carries the split.
 //
-// +kubebuilder:validation:Enum=GatewayAPI;Kubernetes
+// +kubebuilder:validation:Enum=GatewayAPI;Istio;Kubernetes
 type TrafficProvider string
 
 // The providers.
 const (
 	// ProviderGatewayAPI splits by the weights of HTTPRoute and GRPCRoute.
 	ProviderGatewayAPI TrafficProvider = "GatewayAPI"
+	// ProviderIstio splits by the weights of VirtualService.
+	ProviderIstio TrafficProvider = "Istio"
 	// ProviderKubernetes splits by the number of pods behind the Service.
 	ProviderKubernetes TrafficProvider = "Kubernetes"
 )

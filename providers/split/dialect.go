@@ -40,6 +40,9 @@ type Kind struct {
 	MaxBackends int
 	// Install says how a cluster gets the kind.
 	Install string
+	// NotFound says what else there is to know when an object is not there; it may
+	// be empty.
+	NotFound string
 }
 
 // Rule of a route, as it is: a list of weighted backends.

@@ -7,11 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func withGeneration(o *unstructured.Unstructured, generation int64) *unstructured.Unstructured {
-	o.SetGeneration(generation)
-	return o
-}
-
 func TestForeignWriter(t *testing.T) {
 	rules := []metav1.ManagedFieldsEntry{
 		{Manager: "gateway", Subresource: "status", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},

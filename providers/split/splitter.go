@@ -239,7 +239,7 @@ func (p *Splitter) read(ctx context.Context, reader client.Reader, target provid
 	err := reader.Get(ctx, client.ObjectKey{Namespace: target.Namespace, Name: ref.Name}, u)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, &providers.NotFoundError{Kind: ref.Kind, Name: ref.Name}
+		return nil, &providers.NotFoundError{Kind: ref.Kind, Name: ref.Name, Hint: d.Kind().NotFound}
 	case meta.IsNoMatchError(err):
 		return nil, unknownKind(ref, "is not a kind that this cluster knows in version "+d.Kind().Version, d.Kind().Install)
 	case err != nil:

@@ -49,7 +49,7 @@ func (r routers) objects() []client.Object {
 func (r routers) Splits(ctx context.Context, namespace, owner string) (bool, error) {
 	for _, p := range r {
 		if found, err := p.Splits(ctx, namespace, owner); found || err != nil {
-			return found, err //nolint:wrapcheck // it says which kind of route cannot be listed
+			return found, err
 		}
 	}
 	return false, nil

@@ -1,0 +1,101 @@
+package istio
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/providers"
+)
+
+// destinationRule is the kind that says how proxies speak to a host.
+const destinationRule = "DestinationRule"
+
+// policies looks for policies on hosts, live.
+type policies struct{ live client.Reader }
+
+// attached finds a DestinationRule that says how proxies speak to a user's Service
+// and not to its twin: TLS, outlier detection or pools would be lost. Those of
+// other namespaces than the Service's are not known. Clusters without the kind
+// have none; without the right to list it, none is known.
+func (p policies) attached(ctx context.Context, target providers.Target) error {
+	if len(target.Pairs) == 0 {
+		return nil
+	}
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(istioKind(destinationRule + "List"))
+	err := p.live.List(ctx, list, client.InNamespace(target.Namespace))
+	switch {
+	case meta.IsNoMatchError(err), apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot list policies of kind %s: %w", destinationRule, err)
+	}
+	rules := make([]*networkingv1.DestinationRule, len(list.Items))
+	for i, item := range list.Items {
+		if rules[i], err = decode(item); err != nil {
+			return err
+		}
+	}
+	for _, pair := range target.Pairs {
+		if slices.ContainsFunc(rules, func(r *networkingv1.DestinationRule) bool { return covers(r, pair.Canary) }) {
+			continue
+		}
+		for _, rule := range rules {
+			if covers(rule, pair.Stable) && hasPolicy(rule) {
+				return &providers.UnsupportedError{
+					Object: destinationRule + "/" + rule.Name, Field: "spec.host",
+					Problem: fmt.Sprintf("has a traffic policy for Service %q that the canary's would be without", pair.Stable),
+					Remedy:  fmt.Sprintf("add a DestinationRule with the same policy for host %q, which may be there before the Service", hostOf(rule.Spec.GetHost(), pair.Canary)),
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// decode a DestinationRule. Fields that its type does not know are left out.
+func decode(item unstructured.Unstructured) (*networkingv1.DestinationRule, error) {
+	rule := &networkingv1.DestinationRule{}
+	text, err := item.MarshalJSON()
+	if err == nil {
+		err = json.Unmarshal(text, rule)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s %q: %w", destinationRule, item.GetName(), err)
+	}
+	return rule, nil
+}
+
+// covers tells whether a DestinationRule is for a Service of its namespace.
+func covers(rule *networkingv1.DestinationRule, service string) bool {
+	host := rule.Spec.GetHost()
+	suffix, wild := strings.CutPrefix(host, "*")
+	if !wild {
+		return serviceOf(host, rule.Namespace) == service
+	}
+	// A wildcard stands for the beginning of full names.
+	return strings.HasSuffix(service+"."+rule.Namespace+".svc.cluster.local", suffix)
+}
+
+// hasPolicy tells whether a DestinationRule has a traffic policy, for the host or
+// for a subset.
+func hasPolicy(rule *networkingv1.DestinationRule) bool {
+	if rule.Spec.GetTrafficPolicy() != nil {
+		return true
+	}
+	for _, subset := range rule.Spec.GetSubsets() {
+		if subset.GetTrafficPolicy() != nil {
+			return true
+		}
+	}
+	return false
+}

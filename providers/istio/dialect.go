@@ -1,0 +1,115 @@
+package istio
+
+import (
+	"context"
+	"fmt"
+
+	"gomodules.xyz/jsonpatch/v2"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/weir-dev/weir/providers/split"
+)
+
+// dialect of VirtualService.
+type dialect struct{}
+
+var _ split.Dialect = dialect{}
+
+// Kind of the routes.
+func (dialect) Kind() split.Kind {
+	return split.Kind{
+		GroupVersionKind: istioKind("VirtualService"),
+		Install:          "install Istio 1.22 or newer",
+		NotFound: "one of another namespace cannot be split, since a Rollout writes in its own only: " +
+			"move its rules for this workload to a VirtualService here, to which that one delegates",
+	}
+}
+
+// lists of routes in a VirtualService.
+func lists() []string { return []string{"http", "tls", "tcp"} }
+
+// Rules of a VirtualService: its http, tls and tcp routes. Those that redirect,
+// answer by themselves or delegate have no backends.
+func (dialect) Rules(object *unstructured.Unstructured) []split.Rule {
+	var rules []split.Rule
+	spec, _ := object.Object["spec"].(map[string]any)
+	for _, list := range lists() {
+		items, _ := spec[list].([]any)
+		for i, item := range items {
+			raw, _ := item.(map[string]any)
+			name, _ := raw["name"].(string)
+			rules = append(rules, split.Rule{
+				Name: name, List: "spec." + list, Place: i, Entries: "route", Raw: raw,
+				Backends: readBackends(raw, object.GetNamespace()),
+			})
+		}
+	}
+	return rules
+}
+
+// readBackends reads the destinations of one route. A weight that is not written
+// is that of the whole where there is one destination, else none.
+func readBackends(rule map[string]any, namespace string) []split.Backend {
+	entries, _ := rule["route"].([]any)
+	out := make([]split.Backend, 0, len(entries))
+	for _, item := range entries {
+		raw, _ := item.(map[string]any)
+		destination, _ := raw["destination"].(map[string]any)
+		host, _ := destination["host"].(string)
+		weight, written := raw["weight"].(int64)
+		if weight == 0 && len(entries) == 1 {
+			weight = 1
+		}
+		out = append(out, split.Backend{Service: serviceOf(host, namespace), Weight: weight, Unset: !written, Raw: raw})
+	}
+	return out
+}
+
+// Operations that make a change.
+func (dialect) Operations(rule split.Rule, change split.Change) []jsonpatch.Operation {
+	entries := split.Entries{
+		Service: "/destination/host",
+		Name: func(entry map[string]any, service string) string {
+			destination, _ := entry["destination"].(map[string]any)
+			host, _ := destination["host"].(string)
+			return hostOf(host, service)
+		},
+		Adapt: func(twin map[string]any) {
+			destination, _ := twin["destination"].(map[string]any)
+			delete(destination, "subset")
+		},
+	}
+	return entries.ListOperations(rule, change)
+}
+
+// Refuse a VirtualService that leaves its rules to another one.
+func (dialect) Refuse(object *unstructured.Unstructured, rules []split.Rule) *split.Refusal {
+	if len(rules) > 0 {
+		return nil
+	}
+	spec, _ := object.Object["spec"].(map[string]any)
+	routes, _ := spec["http"].([]any)
+	for i, item := range routes {
+		route, _ := item.(map[string]any)
+		delegate, ok := route["delegate"].(map[string]any)
+		if !ok {
+			continue
+		}
+		name, _ := delegate["name"].(string)
+		where := "in spec.traffic.routeRefs of the Rollout"
+		if ns, _ := delegate["namespace"].(string); ns != "" && ns != object.GetNamespace() {
+			where += fmt.Sprintf(", from a Rollout in its namespace %q", ns)
+		}
+		return &split.Refusal{
+			Field:   fmt.Sprintf("spec.http[%d].delegate", i),
+			Problem: fmt.Sprintf("leaves the rules to VirtualService %q", name),
+			Remedy:  "name that one " + where,
+		}
+	}
+	return nil
+}
+
+// Status as Istio writes it where it was told to.
+func (dialect) Status(_ context.Context, object *unstructured.Unstructured, _ bool) split.Status {
+	return statusOf(object)
+}
