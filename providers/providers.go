@@ -53,6 +53,12 @@ type Target struct {
 	Routes []v1alpha1.RouteReference
 	// Pairs of Services, sorted by name. Empty before they are discovered.
 	Pairs []Pair
+	// Extras are what rules are to do for the canary beside the weight: matches that
+	// go to it, a mirror, a fault. Nil for nothing.
+	Extras *v1alpha1.Extras
+	// Planned are the extras of all steps, so that what a route cannot do is said
+	// before a release begins.
+	Planned []*v1alpha1.Extras
 	// Revisions of the stable and the canary version, for providers whose split
 	// is the pods themselves.
 	StableRevision, CanaryRevision string
@@ -68,6 +74,10 @@ type Observation struct {
 	// Weight is the highest weight of the canary in any rule, in parts per
 	// 10,000. LowestWeight is the lowest.
 	Weight, LowestWeight int32
+	// Extras is true when a rule does anything of what the target's extras say, and
+	// Whole when every rule does all of it. Stray is true when a rule does more, for
+	// the same owner.
+	Extras, Whole, Stray bool
 	// Accepted is true when the data plane has accepted every route as it is
 	// now. Where it has not, Message says which and why.
 	Accepted bool
@@ -89,6 +99,9 @@ type Observation struct {
 	Routes []string
 }
 
+// Exposes says whether any rule sends the canary anything.
+func (o Observation) Exposes() bool { return o.Weight > 0 || o.Extras || o.Stray }
+
 // Confirm says with no error that the decision still stands on which a write
 // rests. It is asked between the read of an object and the write of it: a process
 // that was stopped before its read finds that others have decided since, and one
@@ -96,21 +109,28 @@ type Observation struct {
 // A nil Confirm always agrees.
 type Confirm func(ctx context.Context) error
 
-// Provider splits traffic. Methods may be called from several goroutines, for
-// different targets at the same time.
+// Provider splits traffic in one kind of way.
 type Provider interface {
 	// Name of the provider.
 	Name() v1alpha1.TrafficProvider
+	Router
+}
+
+// Router splits traffic. Methods may be called from several goroutines, for
+// different targets at the same time.
+type Router interface {
 	// Observe reads the routes; live asks the API server rather than a cache.
 	// A route that is missing gives a *NotFoundError, one that cannot carry the
 	// split an *UnsupportedError; of several, all are joined. The observation
 	// then still says what was found in the routes that are there.
 	Observe(ctx context.Context, target Target, live bool) (Observation, error)
-	// Lower makes the canary's weight at most weight in every rule, and stamps.
+	// Lower makes the canary's weight at most weight in every rule, takes away what
+	// the target's extras do not say, and stamps.
 	// What is wrong with one route keeps no other from being lowered.
 	Lower(ctx context.Context, target Target, weight int32, stamp int64) error
-	// Raise makes the canary's weight exactly weight in every rule, lowering
-	// first where several differ, and stamps.
+	// Raise makes the canary's weight exactly weight in every rule, and has each do
+	// what the target's extras say; it lowers first where several differ, and
+	// stamps.
 	Raise(ctx context.Context, target Target, weight int32, stamp int64, confirm Confirm) error
 	// Restore gives every rule back as the user wrote it, and removes stamps. A
 	// route that is missing needs nothing.

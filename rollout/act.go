@@ -35,12 +35,14 @@ func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.E
 // perform one effect.
 func (r *Reconciler) perform(ctx context.Context, o *observation, effect decide.Effect) error {
 	pass := o.workloadPass()
+	target := o.target
+	target.Extras = extras(o.rollout, effect.Extras)
 	var err error
 	switch {
 	case effect.Kind == decide.EffectSetWeight && effect.Raise:
-		err = o.provider.Raise(ctx, o.target, effect.Weight, seq(o.rollout), r.confirmRaise(pass, effect))
+		err = o.provider.Raise(ctx, target, effect.Weight, seq(o.rollout), r.confirmRaise(pass, effect))
 	case effect.Kind == decide.EffectSetWeight:
-		err = o.provider.Lower(ctx, o.target, effect.Weight, seq(o.rollout))
+		err = o.provider.Lower(ctx, target, effect.Weight, seq(o.rollout))
 	case effect.Kind == decide.EffectRestoreRoute:
 		err = o.provider.Restore(ctx, o.target, seq(o.rollout), func(ctx context.Context) error {
 			return r.Workload.Confirm(ctx, pass)

@@ -99,7 +99,7 @@ func newShell(t *testing.T, objects ...client.Object) *shell {
 		},
 		Cached: cacheOf{server, s}, Live: server, Writer: server,
 		Workload: (*fakeWorkload)(s), Warner: (*fakeWorkload)(s), Cleaner: (*fakeWorkload)(s), Splits: (*fakeProvider)(s),
-		Routes:    map[v1alpha1.TrafficProvider]providers.Provider{v1alpha1.ProviderGatewayAPI: (*fakeProvider)(s)},
+		Routes:    (*fakeProvider)(s),
 		Templates: (*fakeTemplates)(s), Analyses: (*fakeAnalyses)(s), Pods: (*fakePods)(s), Events: (*fakeEvents)(s), Telemetry: (*fakeTelemetry)(s),
 		Hold: v1alpha1.HoldAdmissionPolicy, Term: "term", Now: func() time.Time { return began },
 	}
@@ -189,8 +189,6 @@ func (f *fakeWorkload) Warnings(context.Context, *v1alpha1.Rollout, workload.Fac
 }
 
 type fakeProvider shell
-
-func (f *fakeProvider) Name() v1alpha1.TrafficProvider { return v1alpha1.ProviderGatewayAPI }
 
 func (f *fakeProvider) Observe(_ context.Context, target providers.Target, live bool) (providers.Observation, error) {
 	return f.routes(target, live)

@@ -29,7 +29,7 @@ type observation struct {
 	rollout *v1alpha1.Rollout
 	facts   workload.Facts
 	// provider of the routes, nil without any, and what it is to split.
-	provider  providers.Provider
+	provider  providers.Router
 	target    providers.Target
 	templates []metrics.Template
 	input     decide.Input
@@ -100,14 +100,14 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 	o.target = providers.Target{
 		Namespace: o.rollout.Namespace, Owner: o.rollout.Name,
 		Routes: routes(o.rollout), Pairs: pairs(o.rollout.Status.Traffic.Services),
+		Extras:         extras(o.rollout, o.rollout.Status.Record.DesiredExtras),
+		Planned:        planned(o.rollout),
 		StableRevision: o.rollout.Status.Stable.Revision, CanaryRevision: o.rollout.Status.Canary.Revision,
 	}
 	var seen providers.Observation
 	var err error
 	if len(o.target.Routes) > 0 {
-		if o.provider = r.Routes[v1alpha1.ProviderGatewayAPI]; o.provider == nil {
-			return errors.New("cannot read the routes: no provider is configured for them")
-		}
+		o.provider = r.Routes
 		if seen, err = r.observeRoutes(ctx, o, live); err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 		o.input.Problems = append(o.input.Problems, o.facts.Problems...)
 	}
 	if o.provider != nil {
-		o.input.Route = route(seen, len(o.target.Routes))
+		o.input.Route = route(seen, len(o.target.Routes), o.target.Extras)
 	}
 	return nil
 }
@@ -197,24 +197,62 @@ func causes(err error) []error {
 
 // route gives what a provider saw to the core. Over no routes at all the lowest
 // stamp is beyond any: there is nothing that could carry an older split.
-func route(seen providers.Observation, routes int) *decide.Route {
+func route(seen providers.Observation, routes int, extras *v1alpha1.Extras) *decide.Route {
 	if routes == 0 {
 		return &decide.Route{Accepted: true, Processed: true, Stamp: math.MaxInt64}
 	}
-	return &decide.Route{
+	out := &decide.Route{
 		Split: seen.Split, Weight: seen.Weight, LowestWeight: seen.LowestWeight,
 		Accepted: seen.Accepted, Processed: seen.Processed, Message: seen.Message, Stamp: seen.Stamp, HighestStamp: seen.HighestStamp,
 		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes,
+		Whole: seen.Whole, Stray: seen.Stray,
 	}
+	if seen.Extras {
+		out.Extras = extras.ID()
+	}
+	return out
+}
+
+// planned are the extras of all steps.
+func planned(rollout *v1alpha1.Rollout) []*v1alpha1.Extras {
+	var out []*v1alpha1.Extras
+	for i := range rollout.Spec.Steps {
+		if e := &rollout.Spec.Steps[i].Extras; e.ID() != "" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// extras of a Rollout's steps by their ID, nil for none. What a step says by now is
+// not what an older record meant.
+func extras(rollout *v1alpha1.Rollout, id string) *v1alpha1.Extras {
+	if id == "" {
+		return nil
+	}
+	for i := range rollout.Spec.Steps {
+		if e := &rollout.Spec.Steps[i].Extras; e.ID() == id {
+			return e
+		}
+	}
+	return nil
 }
 
 // specProvider is the provider that the spec asks for.
 func specProvider(rollout *v1alpha1.Rollout) v1alpha1.TrafficProvider {
-	if t := rollout.Spec.Traffic; t != nil && len(t.RouteRefs) > 0 {
+	t := rollout.Spec.Traffic
+	switch {
+	case t == nil || len(t.RouteRefs) == 0:
+		return v1alpha1.ProviderKubernetes
+	case t.RouteRefs[0].Kind == virtualService:
+		return v1alpha1.ProviderIstio
+	default:
 		return v1alpha1.ProviderGatewayAPI
 	}
-	return v1alpha1.ProviderKubernetes
 }
+
+// virtualService is Istio's kind of route.
+const virtualService = "VirtualService"
 
 // routes are those of the spec and, while a release or its remains are there,
 // those that it was split on: a route that was taken out of the spec still has

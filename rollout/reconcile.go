@@ -105,8 +105,8 @@ type Reconciler struct {
 	Writer       client.Client
 	Workload     Workload
 	Warner       Warner
-	// Routes are the providers that need routes, by name.
-	Routes    map[v1alpha1.TrafficProvider]providers.Provider
+	// Routes splits routes of every kind.
+	Routes    providers.Router
 	Splits    Splits
 	Cleaner   Cleaner
 	Templates Templates

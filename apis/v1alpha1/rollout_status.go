@@ -410,6 +410,12 @@ type Record struct {
 	// desiredWeight is the allowed weight of the canary, in parts per 10,000.
 	// +optional
 	DesiredWeight int32 `json:"desiredWeight,omitempty"`
+	// desiredExtras name the matches, mirror and fault of the step that the canary
+	// may have, beside the weight. Those of a step that says something else by now
+	// are not them.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	DesiredExtras string `json:"desiredExtras,omitempty"`
 	// lowered says that exposure was taken to 0 within the step, since the canary
 	// had no pods left or the workload was scaled to zero.
 	// +optional

@@ -49,6 +49,9 @@ type RolloutList struct {
 }
 
 // RolloutSpec says how releases of one workload are to go.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.traffic) || !has(self.steps) || self.steps.all(s, !has(s.matches) && !has(s.mirror))",message="matches and mirror need spec.traffic.routeRefs: without routes there is nothing to tell requests apart by",fieldPath=".steps"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || !self.steps.exists(s, has(s.fault)) || has(self.traffic) && self.traffic.routeRefs.all(r, r.kind == 'VirtualService')",message="fault needs routes of kind VirtualService: no other kind has faults",fieldPath=".steps"
 type RolloutSpec struct {
 	// workloadRef names the workload in the Rollout's namespace. It is
 	// immutable. One workload has one Rollout; of two, the older one counts.
@@ -162,9 +165,12 @@ const (
 )
 
 // Traffic says which routes carry the workload's traffic.
+//
+// +kubebuilder:validation:XValidation:rule="self.routeRefs.all(r, r.kind == 'VirtualService') || self.routeRefs.all(r, r.kind != 'VirtualService')",message="routeRefs are of one API: of VirtualServices, or of HTTPRoutes and GRPCRoutes, since a mesh follows only one of the two for a Service",fieldPath=".routeRefs"
 type Traffic struct {
 	// routeRefs name the routes. Every rule with a backend that is a Service
-	// which selects the workload's pods is split.
+	// which selects the workload's pods is split. Their kind says who carries the
+	// split: Gateway API (HTTPRoute, GRPCRoute) or Istio (VirtualService).
 	// +required
 	// +listType=map
 	// +listMapKey=kind
@@ -191,7 +197,7 @@ type Traffic struct {
 type RouteReference struct {
 	// kind of the route.
 	// +required
-	// +kubebuilder:validation:Enum=HTTPRoute;GRPCRoute
+	// +kubebuilder:validation:Enum=HTTPRoute;GRPCRoute;VirtualService
 	Kind string `json:"kind"`
 	// name of the route.
 	// +required
@@ -222,6 +228,8 @@ type ServiceReference struct {
 // last. Weights never go down from step to step.
 //
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.mirror) || !has(self.matches) && (!has(self.weight) || type(self.weight) == int && self.weight == 0)",message="mirror is for a step of its own, before the canary's answers reach anybody: with weight or matches in the same step nobody could tell its evidence from theirs"
+// +kubebuilder:validation:XValidation:rule="!has(self.fault) || has(self.matches)",message="fault needs matches: it is for the canary's requests alone, which only then have a rule of their own"
 type Step struct {
 	// name is shown to people and stays with the step when steps are edited.
 	// +optional
@@ -245,6 +253,7 @@ type Step struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]|[1-9][0-9]|100)%$`
 	// +kubebuilder:validation:XValidation:rule="type(self) == string ? self.endsWith('%') : self >= 0",message="replicas is a number of pods from 0, or a share of the workload's replicas from '0%' to '100%'"
 	Replicas *intstr.IntOrString `json:"replicas,omitempty"`
+	Extras   `json:",inline"`
 	// gates are what the step waits for after its exposure was verified.
 	// Absent: the analysis, and without any analysis a hold of 5m.
 	// +optional

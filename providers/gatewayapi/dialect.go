@@ -11,8 +11,8 @@ import (
 	"github.com/weir-dev/weir/providers/split"
 )
 
-// maxBackends is the most entries that a rule may have.
-const maxBackends = 16
+// What a route may have at most: rules, entries of a rule, matches of a rule.
+const maxRules, maxBackends, maxMatches = 16, 16, 64
 
 // dialect of HTTPRoute and GRPCRoute. The two kinds are the same in everything
 // that is used here.
@@ -32,6 +32,8 @@ func gatewayKind(kind string) schema.GroupVersionKind {
 func (d dialect) Kind() split.Kind {
 	return split.Kind{
 		GroupVersionKind: gatewayKind(d.kind),
+		Matches:          "matches",
+		MaxRules:         maxRules,
 		MaxBackends:      maxBackends,
 		Install:          "install the CRDs of Gateway API 1.1 or newer",
 	}
@@ -45,7 +47,7 @@ func (dialect) Rules(object *unstructured.Unstructured) []split.Rule {
 	for i, item := range list {
 		raw, _ := item.(map[string]any)
 		name, _ := raw["name"].(string)
-		r := split.Rule{Name: name, List: "spec.rules", Place: i, Entries: "backendRefs", Raw: raw}
+		r := split.Rule{Name: name, List: "spec.rules", Place: i, Entries: "backendRefs", Mirroring: "filters", Raw: raw, Mirrors: readMirrors(raw, object.GetNamespace())}
 		refs, _ := raw["backendRefs"].([]any)
 		for _, b := range refs {
 			entry, _ := b.(map[string]any)
@@ -76,8 +78,12 @@ func readBackend(raw map[string]any, namespace string) split.Backend {
 
 // Operations that make a change.
 func (dialect) Operations(rule split.Rule, change split.Change) []jsonpatch.Operation {
-	entries := split.Entries{Service: "/name", Name: func(_ map[string]any, service string) string { return service }}
-	return entries.ListOperations(rule, change)
+	return entries().ListOperations(rule, change)
+}
+
+// entries of a rule name their Service.
+func entries() split.Entries {
+	return split.Entries{Service: "/name", Name: func(_ map[string]any, service string) string { return service }}
 }
 
 // Refuse routes that nothing serves, and rules whose weights do not move users.

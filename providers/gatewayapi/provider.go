@@ -16,9 +16,16 @@ var _ providers.Provider = Provider{}
 // New makes a provider that reads from the cache of c, or from live where it
 // must know, and writes through c.
 func New(c client.Client, live client.Reader) Provider {
-	parents := parents{live: live}
-	return Provider{split.New(c, live, policies{live: live}.attached,
-		dialect{kind: "HTTPRoute", parents: parents}, dialect{kind: "GRPCRoute", parents: parents})}
+	return Provider{split.New(c, live, Part(live))}
+}
+
+// Part of a splitter that splits the provider's kinds of route beside others.
+func Part(live client.Reader) split.Part {
+	p := parents{live: live}
+	return split.Part{
+		Dialects: []split.Dialect{dialect{kind: "HTTPRoute", parents: p}, dialect{kind: grpcRoute, parents: p}},
+		Attached: policies{live: live}.attached,
+	}
 }
 
 // Name of the provider.

@@ -19,6 +19,8 @@ var _ split.Dialect = dialect{}
 func (dialect) Kind() split.Kind {
 	return split.Kind{
 		GroupVersionKind: istioKind("VirtualService"),
+		FirstWins:        true,
+		Matches:          "match",
 		Install:          "install Istio 1.22 or newer",
 		NotFound: "one of another namespace cannot be split, since a Rollout writes in its own only: " +
 			"move its rules for this workload to a VirtualService here, to which that one delegates",
@@ -39,8 +41,8 @@ func (dialect) Rules(object *unstructured.Unstructured) []split.Rule {
 			raw, _ := item.(map[string]any)
 			name, _ := raw["name"].(string)
 			rules = append(rules, split.Rule{
-				Name: name, List: "spec." + list, Place: i, Entries: "route", Raw: raw,
-				Backends: readBackends(raw, object.GetNamespace()),
+				Name: name, List: "spec." + list, Place: i, Entries: "route", Mirroring: "mirrors", Raw: raw,
+				Backends: readBackends(raw, object.GetNamespace()), Mirrors: readMirrors(raw, object.GetNamespace()),
 			})
 		}
 	}
@@ -67,7 +69,12 @@ func readBackends(rule map[string]any, namespace string) []split.Backend {
 
 // Operations that make a change.
 func (dialect) Operations(rule split.Rule, change split.Change) []jsonpatch.Operation {
-	entries := split.Entries{
+	return entries().ListOperations(rule, change)
+}
+
+// entries of a rule name their Service by the host of their destination.
+func entries() split.Entries {
+	return split.Entries{
 		Service: "/destination/host",
 		Name: func(entry map[string]any, service string) string {
 			destination, _ := entry["destination"].(map[string]any)
@@ -79,7 +86,6 @@ func (dialect) Operations(rule split.Rule, change split.Change) []jsonpatch.Oper
 			delete(destination, "subset")
 		},
 	}
-	return entries.ListOperations(rule, change)
 }
 
 // Refuse a VirtualService that leaves its rules to another one.

@@ -24,7 +24,13 @@ var _ providers.Provider = Provider{}
 // New makes a provider that reads from the cache of c, or from live where it
 // must know, and writes through c.
 func New(c client.Client, live client.Reader) Provider {
-	return Provider{split.New(c, live, policies{live: live}.attached, dialect{})}
+	return Provider{split.New(c, live, Part(live))}
+}
+
+// Part of a splitter that splits the provider's kind of route beside others. In a
+// mesh its policies are for routes of any kind.
+func Part(live client.Reader) split.Part {
+	return split.Part{Dialects: []split.Dialect{dialect{}}, Attached: policies{live: live}.attached}
 }
 
 // Name of the provider.

@@ -93,7 +93,7 @@ type Entries struct {
 func (e Entries) ListOperations(r Rule, c Change) []jsonpatch.Operation {
 	slices.SortFunc(c.Edits, func(a, b Edit) int { return a.Index - b.Index })
 	var ops, removals []jsonpatch.Operation
-	rule := fmt.Sprintf("/%s/%d", strings.ReplaceAll(r.List, ".", "/"), r.Place)
+	rule := rulePointer(r)
 	list := rule + "/" + r.Entries
 	for _, edit := range c.Edits {
 		path := fmt.Sprintf("%s/%d", list, edit.Index)
@@ -111,7 +111,7 @@ func (e Entries) ListOperations(r Rule, c Change) []jsonpatch.Operation {
 		}
 	}
 	for _, t := range c.Twins {
-		ops = append(ops, jsonpatch.NewOperation("add", list+"/-", e.twin(r.Backends[t.From].Raw, t)))
+		ops = append(ops, jsonpatch.NewOperation("add", list+"/-", e.Twin(r, t)))
 	}
 	ops = append(ops, removals...)
 	if len(ops) > 0 && r.Name != "" {
@@ -132,8 +132,9 @@ func weigh(path string, edit Edit, have Backend) []jsonpatch.Operation {
 	}
 }
 
-// twin is a copy of an entry for another Service.
-func (e Entries) twin(entry map[string]any, t Twin) map[string]any {
+// Twin is the copy of an entry for another Service.
+func (e Entries) Twin(r Rule, t Twin) map[string]any {
+	entry := r.Backends[t.From].Raw
 	twin := runtime.DeepCopyJSON(entry)
 	keys := strings.Split(strings.TrimPrefix(e.Service, "/"), "/")
 	at := twin

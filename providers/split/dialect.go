@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
 )
 
@@ -19,22 +20,43 @@ type Dialect interface {
 	// Rules of an object, in one order. What is not of the expected form is passed
 	// over: the API server's schema admits none of it.
 	Rules(object *unstructured.Unstructured) []Rule
-	// Operations of a JSON patch that make a change in a rule of an object. Each
-	// entry that is touched is tested first. Made by ListOperations, where entries
-	// are a list.
-	Operations(rule Rule, change Change) []jsonpatch.Operation
 	// Refuse says what keeps an object from carrying any split, or the rules of
 	// it that are to be split, nil for nothing.
 	Refuse(object *unstructured.Unstructured, rules []Rule) *Refusal
 	// Status tells whether the data plane has taken an object as it is now. With
 	// live it asks the API server what else it has to know.
 	Status(ctx context.Context, object *unstructured.Unstructured, live bool) Status
+	Writer
+}
+
+// Writer is how a dialect writes.
+type Writer interface {
+	// Operations of a JSON patch that make a change in a rule of an object. Each
+	// entry that is touched is tested first. Made by ListOperations, where entries
+	// are a list.
+	Operations(rule Rule, change Change) []jsonpatch.Operation
+	// Matched gives the rule that does for the canary what extras' matches and fault
+	// say: a copy of a rule under another name, for those of its requests that meet
+	// one of the matches, with entries for the canary alone. Or it says why the API
+	// cannot do that.
+	Matched(rule Rule, name string, entries []Twin, extras *v1alpha1.Extras) (map[string]any, *Refusal)
+	// Mirrored gives the entry by which a rule mirrors a share of its requests, in
+	// percent, to what a twin of one of its entries is for. Or it says why the API
+	// cannot do that.
+	Mirrored(rule Rule, twin Twin, weight int32) (map[string]any, *Refusal)
 }
 
 // Kind of a route.
 type Kind struct {
 	// GroupVersionKind of the objects.
 	schema.GroupVersionKind
+	// FirstWins says that of two rules which a request meets the first counts, rather
+	// than the one that says more.
+	FirstWins bool
+	// Matches is the field of a rule with what its requests must meet.
+	Matches string
+	// MaxRules is the most rules that the API admits, 0 for any number.
+	MaxRules int
 	// MaxBackends is the most entries that the API admits in a rule, 0 for any
 	// number.
 	MaxBackends int
@@ -56,8 +78,20 @@ type Rule struct {
 	// Entries is the field of the rule with the backends, such as backendRefs.
 	Entries  string
 	Backends []Backend
+	// Mirroring is the field of the rule with entries by which it mirrors, Mirrors
+	// are those of them that mirror to a Service, by their place in it.
+	Mirroring string
+	Mirrors   []Mirror
 	// Raw is the rule as it is written.
 	Raw map[string]any
+}
+
+// Mirror is one entry by which a rule mirrors requests.
+type Mirror struct {
+	// Place of the entry in the field, of Length entries.
+	Place, Length int
+	Service       string
+	Raw           map[string]any
 }
 
 // Backend is one entry of a rule.

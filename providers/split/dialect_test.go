@@ -5,8 +5,11 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
 )
 
 // plain is a kind of route of which nothing is special, in the form of HTTPRoute.
@@ -15,9 +18,13 @@ type plain string
 
 var _ Dialect = plain("")
 
+// entriesOf the rules.
+var entriesOf = Entries{Service: "/name", Name: func(_ map[string]any, service string) string { return service }}
+
 func (k plain) Kind() Kind {
 	return Kind{
 		GroupVersionKind: schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: string(k)},
+		Matches:          "matches",
 		MaxBackends:      16,
 		Install:          "install its CRD",
 	}
@@ -30,7 +37,7 @@ func (plain) Rules(object *unstructured.Unstructured) []Rule {
 	for i, item := range list {
 		raw, _ := item.(map[string]any)
 		name, _ := raw["name"].(string)
-		r := Rule{Name: name, List: "spec.rules", Place: i, Entries: "backendRefs", Raw: raw}
+		r := Rule{Name: name, List: "spec.rules", Place: i, Entries: "backendRefs", Mirroring: "filters", Raw: raw}
 		refs, _ := raw["backendRefs"].([]any)
 		for _, ref := range refs {
 			entry, _ := ref.(map[string]any)
@@ -41,13 +48,20 @@ func (plain) Rules(object *unstructured.Unstructured) []Rule {
 			}
 			r.Backends = append(r.Backends, b)
 		}
+		filters, _ := raw["filters"].([]any)
+		for place, filter := range filters {
+			entry, _ := filter.(map[string]any)
+			if to, ok := entry["mirror"].(string); ok {
+				r.Mirrors = append(r.Mirrors, Mirror{Place: place, Length: len(filters), Service: to, Raw: entry})
+			}
+		}
 		rules = append(rules, r)
 	}
 	return rules
 }
 
 func (plain) Operations(rule Rule, change Change) []jsonpatch.Operation {
-	return Entries{Service: "/name", Name: func(_ map[string]any, service string) string { return service }}.ListOperations(rule, change)
+	return entriesOf.ListOperations(rule, change)
 }
 
 func (plain) Refuse(_ *unstructured.Unstructured, rules []Rule) *Refusal {
@@ -65,5 +79,30 @@ func (plain) Status(context.Context, *unstructured.Unstructured, bool) Status {
 
 // newSplitter of the two kinds that the tests have.
 func newSplitter(c client.Client, live client.Reader) *Splitter {
-	return New(c, live, nil, plain("HTTPRoute"), plain("GRPCRoute"))
+	return New(c, live, Part{Dialects: []Dialect{plain("HTTPRoute"), plain("GRPCRoute")}})
+}
+
+func (plain) Matched(rule Rule, name string, entries []Twin, extras *v1alpha1.Extras) (map[string]any, *Refusal) {
+	if extras.Fault != nil {
+		return nil, &Refusal{Field: RulePath(rule, "fault"), Problem: "is no field", Remedy: "take the fault out of the step"}
+	}
+	raw := runtime.DeepCopyJSON(rule.Raw)
+	raw["name"] = name
+	var headers []any
+	for _, m := range extras.Matches {
+		for _, h := range m.Headers {
+			headers = append(headers, map[string]any{"name": h.Name, "value": h.Value})
+		}
+	}
+	raw["matches"] = headers
+	var refs []any
+	for _, t := range entries {
+		refs = append(refs, entriesOf.Twin(rule, t))
+	}
+	raw["backendRefs"] = refs
+	return raw, nil
+}
+
+func (plain) Mirrored(_ Rule, twin Twin, weight int32) (map[string]any, *Refusal) {
+	return map[string]any{"mirror": twin.Service, "percent": int64(weight)}, nil
 }

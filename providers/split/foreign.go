@@ -16,8 +16,7 @@ const FieldManager = "weir"
 // do not carry what the owner's annotation asks for. Without managedFields, as
 // in a cache that leaves them out, nobody can be named.
 func (r *route) foreignWriter() string {
-	asked := r.hint()
-	if asked < 0 || r.carries(asked) {
+	if !r.undone() {
 		return ""
 	}
 	lists := r.lists()
@@ -35,6 +34,13 @@ func (r *route) foreignWriter() string {
 		}
 	}
 	return name
+}
+
+// undone is true when the owner's annotation asks for a split which the rules do
+// not carry, or when of the extras there is nothing.
+func (r *route) undone() bool {
+	asked := r.hint()
+	return asked >= 0 && (!r.carries(asked) || r.extras.ID() != "" && !r.carriesExtras().some)
 }
 
 // carries is true when every rule that the owner asked for has exactly this

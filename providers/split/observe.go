@@ -19,16 +19,16 @@ func (s *summary) add(r *route, status Status) {
 	s.stampOf(r.stamp())
 	s.routes++
 	for _, v := range r.views {
-		s.Split = s.Split || v.split()
 		lowest, highest := v.exposure(r.hint())
 		s.Weight = max(s.Weight, highest)
 		if r.selected(v) && v.weighs() {
 			s.lowest(lowest)
 		}
 	}
+	s.carries(r.carriesExtras())
 	// Rules that someone has put back are the user's only until the next write
 	// of anybody, in which the policy splits them again.
-	s.Split = s.Split || r.hint() >= 0
+	s.Split = s.Split || r.split() || r.hint() >= 0
 	if s.ForeignWriter == "" {
 		s.ForeignWriter = r.foreignWriter()
 	}
@@ -36,6 +36,12 @@ func (s *summary) add(r *route, status Status) {
 	s.Services = append(s.Services, r.services()...)
 	slices.Sort(s.Services)
 	s.Services = slices.Compact(s.Services)
+}
+
+// carries notes what one more route carries beside weights.
+func (s *summary) carries(c carrying) {
+	s.Extras, s.Stray = s.Extras || c.some, s.Stray || c.stray
+	s.Whole = c.whole && (s.routes == 1 || s.Whole)
 }
 
 // missing counts a route that is not there, or of a kind that is not: it carries

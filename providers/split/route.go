@@ -21,14 +21,20 @@ type route struct {
 	owner   string
 	splits  []split // of all owners
 	pairs   []providers.Pair
-	views   []view
+	views   []view // of the rules that are not Weir's own
+	// made are the rules that Weir has made for the owner.
+	made []Rule
+	// extras are what the rules are to do beside the weight, planned those that they
+	// may have to do later.
+	extras  *v1alpha1.Extras
+	planned []*v1alpha1.Extras
 }
 
 // newRoute reads the object. The pairs are the target's, and those that an
 // earlier release of the same owner left in the annotation: what is there must
 // be found even when discovery has nothing to say.
 func newRoute(dialect Dialect, object *unstructured.Unstructured, ref v1alpha1.RouteReference, target providers.Target) *route {
-	r := &route{dialect: dialect, object: object, ref: ref, owner: target.Owner}
+	r := &route{dialect: dialect, object: object, ref: ref, owner: target.Owner, extras: target.Extras, planned: target.Planned}
 	r.splits = parseSplits(object.GetAnnotations()[v1alpha1.SplitAnnotation])
 	r.pairs = slices.Clone(target.Pairs)
 	for _, s := range r.splits {
@@ -36,14 +42,23 @@ func newRoute(dialect Dialect, object *unstructured.Unstructured, ref v1alpha1.R
 			r.pairs = append(r.pairs, s.Pair)
 		}
 	}
-	for i, rule := range dialect.Rules(object) {
-		r.views = append(r.views, viewOf(rule, i, r.pairs))
+	for _, rule := range dialect.Rules(object) {
+		if isMatched(rule.Name, r.owner) {
+			r.made = append(r.made, rule)
+			continue
+		}
+		r.views = append(r.views, viewOf(rule, len(r.views), r.pairs))
 	}
 	return r
 }
 
 // String is Kind/name.
 func (r *route) String() string { return r.ref.Kind + "/" + r.ref.Name }
+
+// split is true when the route carries anything of Weir's for the owner.
+func (r *route) split() bool {
+	return len(r.made) > 0 || slices.ContainsFunc(r.views, func(v view) bool { return v.split() || v.mirrored() })
+}
 
 // selected is true for a rule that the owner asked to split.
 func (r *route) selected(v view) bool {
@@ -102,7 +117,7 @@ func (r *route) exceeding(limit bound) *view {
 }
 
 // lower gives the patch that brings the first rule above its bound down to it,
-// or that only stamps. It gives nil when there is nothing to do. A rule whose
+// or takes one thing away that the extras do not say, or that only stamps. It gives nil when there is nothing to do. A rule whose
 // entries differ is brought to the lowest of them, so that none rises. The split
 // policy is told of weight.
 func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Operation, error) {
@@ -115,14 +130,15 @@ func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Opera
 	}
 	if v == nil {
 		m.record(r, nil)
-		return r.patch(nil, m)
+		return r.patch(r.takeExtras(), m)
 	}
 	lowest, _ := v.exposure(r.hint())
 	m.record(r, v)
 	return r.patch(r.dialect.Operations(v.Rule, v.at(r.base(*v).Weights, min(lowest, limit(*v)))), m)
 }
 
-// raise gives the patch that brings one rule to exactly weight, or nil. Rules
+// raise gives the patch that brings one rule to exactly weight, or gives one what
+// the extras say, or nil. Rules
 // that are not to be split any more are given back.
 func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) {
 	m := r.metadata(stamp)
@@ -141,7 +157,7 @@ func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) 
 		}
 	}
 	m.record(r, nil)
-	return r.patch(nil, m)
+	return r.patch(r.giveExtras(), m)
 }
 
 // restore gives the patch that gives one rule back, or nil. The first one takes
@@ -150,6 +166,10 @@ func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) 
 func (r *route) restore(stamp int64) ([]jsonpatch.Operation, error) {
 	m := r.metadata(stamp)
 	m.splits = slices.DeleteFunc(m.splits, func(s split) bool { return s.Owner == r.owner })
+	r.extras = nil
+	if ops := r.takeExtras(); len(ops) > 0 {
+		return r.patch(ops, m)
+	}
 	first := slices.IndexFunc(r.views, view.split)
 	var ops []jsonpatch.Operation
 	if first >= 0 {
@@ -184,7 +204,7 @@ func (r *route) metadata(stamp int64) *metadata {
 // that is not split.
 func (m *metadata) setSplits(r *route, weight int32) {
 	m.splits = slices.DeleteFunc(m.splits, func(s split) bool { return s.Owner == r.owner })
-	if weight == 0 && !slices.ContainsFunc(r.views, view.split) {
+	if weight == 0 && r.extras.ID() == "" && !r.split() {
 		return
 	}
 	for _, p := range r.pairs {

@@ -24,31 +24,53 @@ import (
 // before the call gives up. Each time all is decided anew from a live read.
 const maxConflicts = 5
 
-// maxWrites bounds the writes of one call to one route, two for each of its at
-// most 16 rules. Whoever needs more is being undone as fast as it writes.
-const maxWrites = 32
+// maxWrites bounds the writes of one call to one route, a few for each of its
+// rules. Whoever needs more is being undone as fast as it writes.
+const maxWrites = 64
+
+// Part is what one provider brings to a splitter.
+type Part struct {
+	// Dialects of the provider's kinds of route.
+	Dialects []Dialect
+	// Attached is asked about routes of every kind; it may be nil.
+	Attached Attached
+}
 
 // Attached finds a policy that applies to a user's Service and not to its twin,
 // which keeps the twin from serving as the Service does: an *UnsupportedError
 // names it.
 type Attached func(ctx context.Context, target providers.Target) error
 
-// Splitter reads and writes routes for a provider. It keeps no state.
+// Splitter reads and writes routes of the kinds of one provider or of several. It
+// keeps no state.
 type Splitter struct {
 	cached   client.Client
 	live     client.Reader
 	dialects []Dialect
-	attached Attached
+	policies []Attached
 }
 
-// New makes a splitter of routes of the kinds of the dialects, that reads from
-// the cache of c, or from live where it must know, and writes through c. attached
-// may be nil.
-func New(c client.Client, live client.Reader, attached Attached, dialects ...Dialect) *Splitter {
-	if attached == nil {
-		attached = func(context.Context, providers.Target) error { return nil }
+// New makes a splitter of the parts of providers, that reads from the cache of c,
+// or from live where it must know, and writes through c.
+func New(c client.Client, live client.Reader, parts ...Part) *Splitter {
+	p := &Splitter{cached: c, live: live}
+	for _, part := range parts {
+		p.dialects = append(p.dialects, part.Dialects...)
+		if part.Attached != nil {
+			p.policies = append(p.policies, part.Attached)
+		}
 	}
-	return &Splitter{cached: c, live: live, dialects: dialects, attached: attached}
+	return p
+}
+
+// attached asks all who know policies, until one finds one or cannot tell.
+func (p *Splitter) attached(ctx context.Context, target providers.Target) error {
+	for _, find := range p.policies {
+		if err := find(ctx, target); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Objects are empty objects of the kinds that the splitter reads, for whoever
@@ -152,7 +174,7 @@ func (p *Splitter) Raise(ctx context.Context, target providers.Target, weight in
 	for _, ref := range target.Routes {
 		err := p.write(ctx, target, ref, stamp, confirm, func(r *route) ([]jsonpatch.Operation, error) {
 			limit := r.beforeRaise(weight)
-			if r.exceeding(limit) == nil {
+			if r.exceeding(limit) == nil && len(r.takeExtras()) == 0 {
 				return nil, nil
 			}
 			return r.lower(weight, limit, stamp)
@@ -224,7 +246,7 @@ func splitFor(d Dialect, object *unstructured.Unstructured, owner string) bool {
 	ref := v1alpha1.RouteReference{Kind: object.GetKind(), Name: object.GetName()}
 	r := newRoute(d, object, ref, providers.Target{Namespace: object.GetNamespace(), Owner: owner})
 	if object.GetLabels()[splitLabel] == splitOff {
-		return slices.ContainsFunc(r.views, view.split)
+		return r.split()
 	}
 	return slices.ContainsFunc(r.splits, func(s split) bool { return s.Owner == owner })
 }

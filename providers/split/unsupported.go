@@ -37,11 +37,26 @@ func (r *route) unsupported(weight int32) error {
 			return err
 		}
 	}
+	if err := r.tooManyRules(len(rules)); err != nil {
+		return err
+	}
 	if len(rules) == 0 {
 		return r.refuse(r.where(), "no rule has a backend among the Services "+r.stableNames(),
 			"name one as a backend, or correct spec.traffic.routeRefs of the Rollout")
 	}
 	return nil
+}
+
+// tooManyRules says that there is no room for rules of Weir's own, where a step
+// needs one for each that is split.
+func (r *route) tooManyRules(split int) error {
+	most := r.dialect.Kind().MaxRules
+	matches := func(e *v1alpha1.Extras) bool { return len(e.Matches) > 0 }
+	if most == 0 || !slices.ContainsFunc(r.planned, matches) || len(r.views)+split <= most {
+		return nil
+	}
+	return r.refuse(r.where(), fmt.Sprintf("has %d rules, of which %d need one of Weir's beside them for steps with matches: a route has at most %d", len(r.views), split, most),
+		"take matches out of the steps, divide the route, or name fewer rules in ruleNames of the Rollout")
 }
 
 // namedRules checks that every rule that was asked for by name is there and, as
@@ -66,6 +81,9 @@ func (r *route) unsupportedRule(v view, weight int32) error {
 	if other := r.otherOwner(v); other != "" {
 		return r.refuse(RulePath(v.Rule, v.Entries), fmt.Sprintf("is split by Rollout %q already", other),
 			"give each Rollout a rule of its own")
+	}
+	if refusal := r.refuseExtras(&v); refusal != nil {
+		return refusal.of(r.String())
 	}
 	adds := 0
 	for _, s := range v.shares {

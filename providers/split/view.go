@@ -22,12 +22,13 @@ type view struct {
 	// index of the rule among all of the object.
 	index  int
 	shares []share // one for each entry of the user's, in order
+	pairs  []providers.Pair
 }
 
 // viewOf pairs the entries of a rule: of each pair of Services, the first
 // entry of stable with the first of canary, and so on.
 func viewOf(r Rule, index int, pairs []providers.Pair) view {
-	v := view{Rule: r, index: index}
+	v := view{Rule: r, index: index, pairs: pairs}
 	waiting := map[string][]int{} // entries of each canary Service, in order
 	for i, b := range r.Backends {
 		if canaryOf(pairs, b.Service) != nil {
@@ -80,6 +81,11 @@ func (v view) ours() bool {
 // split is true when the rule carries a backend of Weir's.
 func (v view) split() bool {
 	return slices.ContainsFunc(v.shares, func(s share) bool { return s.canary >= 0 || s.orphan })
+}
+
+// mirrored is true when the rule mirrors to a canary of the pairs.
+func (v view) mirrored() bool {
+	return slices.ContainsFunc(v.Mirrors, func(m Mirror) bool { return canaryOf(v.pairs, m.Service) != nil })
 }
 
 // total is what an entry of the user's and its canary weigh together.

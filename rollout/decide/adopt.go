@@ -292,7 +292,7 @@ func (p *pass) finishAdopting(s *Set) {
 	}
 	st.Canary = v1alpha1.RevisionStatus{}
 	st.Release.Stage, st.Release.Gates = v1alpha1.StageIdle, nil
-	st.Record.DesiredWeight = 0
+	st.Record.DesiredWeight, st.Record.DesiredExtras = 0, ""
 	p.sawTarget()
 	p.look()
 	p.planIdle()

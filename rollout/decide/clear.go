@@ -46,7 +46,7 @@ func (p *pass) clearTraffic() bool {
 	switch {
 	case r == nil || !r.Split:
 		return true
-	case r.Weight > 0:
+	case r.exposes():
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "no release is under way"})
 		return p.wait(WaitExposure, "the data plane to take the canary's traffic away")
 	default:
@@ -216,7 +216,7 @@ func (p *pass) closeRoutes() {
 		return
 	}
 	open := p.st.Release.DrainUntil == nil && p.hasFinalizer() || r.Split || p.canary != nil && p.canary.Owner == OwnerWeir
-	if r.Weight > 0 || open && r.Stamp < p.st.Record.ExposureSeq {
+	if r.exposes() || open && r.Stamp < p.st.Record.ExposureSeq {
 		p.do(Effect{Kind: EffectSetWeight, Weight: 0, Why: "the release is rolled back"})
 	}
 }

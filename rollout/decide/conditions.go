@@ -191,7 +191,7 @@ func (p *pass) displayExposure() {
 	x.Desired = v1alpha1.FormatWeight(p.shownWeight())
 	switch r := p.in.Route; {
 	case r != nil:
-		x.Configured = v1alpha1.FormatWeight(r.Weight)
+		x.Configured = v1alpha1.FormatWeight(r.Weight) + p.extrasMark()
 		if r.Accepted {
 			x.Accepted = x.Configured
 		}
@@ -206,6 +206,19 @@ func (p *pass) displayExposure() {
 	case p.walking() && x.Configured != before:
 		// What was measured at another weight says nothing about this one.
 		x.Measured, x.MeasuredRequests = "", 0
+	}
+}
+
+// extrasMark is how extras that the routes carry are shown beside the weight.
+func (p *pass) extrasMark() string {
+	r, e := p.in.Route, p.step().extras
+	switch {
+	case r.Extras == "" || r.Extras != e.ID():
+		return ""
+	case e.Mirror != nil:
+		return " + mirror"
+	default:
+		return " + match"
 	}
 }
 

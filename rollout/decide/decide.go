@@ -174,9 +174,9 @@ func (p *pass) cacheable() bool {
 	}
 }
 
-// takesWeight says whether an effect takes weight off routes that have more.
+// takesWeight says whether an effect takes something off routes that have more.
 func (p *pass) takesWeight(e *Effect) bool {
-	return e.Kind == EffectSetWeight && p.in.Route != nil && p.in.Route.Weight > e.Weight
+	return e.Kind == EffectSetWeight && p.in.Route.exceeds(e.Weight, e.Extras)
 }
 
 // wakeAtDeadline adds the deadline of a release that goes up.

@@ -171,11 +171,11 @@ func (p *pass) inForce() bool {
 
 // weightInForce is inForce with routes.
 func (p *pass) weightInForce(verified bool) bool {
-	r, weight := p.in.Route, p.allowed()
+	r, weight, extras := p.in.Route, p.allowed(), p.allowedExtras()
 	switch {
-	case r == nil || r.Weight != weight || r.LowestWeight != weight:
+	case !r.carries(weight, extras):
 		return false
-	case weight == 0:
+	case weight == 0 && extras == "":
 		return !p.unsealed() && (r.Processed || verified)
 	default:
 		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted || verified)
@@ -269,7 +269,7 @@ func (p *pass) mayShrink() bool {
 	switch {
 	case !p.routed:
 		return true
-	case r == nil || !r.Processed || r.Weight > p.allowed():
+	case r == nil || !r.Processed || r.exceeds(p.allowed(), p.allowedExtras()):
 		return false
 	case p.outdated():
 		p.stampRoutes()
@@ -282,7 +282,7 @@ func (p *pass) mayShrink() bool {
 // stampRoutes keeps writes of older records, and of older processes, from the
 // routes.
 func (p *pass) stampRoutes() {
-	p.do(Effect{Kind: EffectSetWeight, Weight: p.allowed(), Why: "writes of older records must not reach the routes"})
+	p.do(p.lowering("writes of older records must not reach the routes"))
 }
 
 // restore ends a lowering when the pods are back. It is true when it has ended.
@@ -291,8 +291,7 @@ func (p *pass) restore() bool {
 	if n == 0 {
 		return p.wait(WaitScaledToZero, "the workload to be scaled up from zero")
 	}
-	need := sizeFor(p.st.Record.DesiredWeight, n, p.routed)
-	if p.available() < need {
+	if p.available() < p.needed(p.st.Record.DesiredWeight, p.st.Record.DesiredExtras) {
 		return p.short()
 	}
 	st := p.edit()
@@ -303,27 +302,37 @@ func (p *pass) restore() bool {
 	return true
 }
 
-// weigh brings the routes to the weight that is allowed.
+// needed is the number of available pods that a weight and extras need.
+func (p *pass) needed(weight int32, extras string) int32 {
+	n := p.in.Target.Replicas
+	need := sizeFor(weight, n, p.routed)
+	if s := p.step(); extras != "" && extras == s.extras.ID() {
+		need = max(need, s.extrasSize(n))
+	}
+	return need
+}
+
+// weigh brings the routes to the weight and the extras that are allowed.
 func (p *pass) weigh() {
-	r, weight := p.in.Route, p.allowed()
-	exact := r.Weight == weight && r.LowestWeight == weight
+	r, weight, extras := p.in.Route, p.allowed(), p.allowedExtras()
+	exact := r.carries(weight, extras)
 	switch {
 	case !r.Accepted:
 		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
-	case r.Weight > weight:
+	case r.exceeds(weight, extras):
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact && p.outdated():
 		p.stampRoutes()
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	case exact:
-	case p.available() < sizeFor(weight, p.in.Target.Replicas, true):
+	case p.available() < p.needed(weight, extras):
 		p.short()
 	case p.canary.Stamp < p.st.Record.TermSeq:
 		p.wait(WaitExposure, "the canary's set to be stamped")
 	case !p.endpoints():
 		p.wait(WaitEndpoints, "the canary's Services to have ready endpoints")
 	default:
-		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Size: sizeFor(weight, p.in.Target.Replicas, true), Raise: true, Why: p.stepText()})
+		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Extras: extras, Size: p.needed(weight, extras), Raise: true, Why: p.stepText()})
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	}
 }
@@ -348,7 +357,7 @@ func (p *pass) seal() bool {
 		sealed = false
 	}
 	if r := p.in.Route; r != nil && r.Split && r.Stamp < p.st.Record.TermSeq {
-		p.do(Effect{Kind: EffectSetWeight, Weight: p.allowed(), Why: "a new process has taken over"})
+		p.do(p.lowering("a new process has taken over"))
 		sealed = false
 	}
 	return sealed || p.wait(WaitExposure, "the objects of the release to be stamped by the new process")

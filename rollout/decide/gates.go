@@ -32,7 +32,7 @@ func (p *pass) termsOf(s step) terms {
 		written = s.gates.Analysis
 	}
 	// Where nothing is exposed there is nothing to analyse, unless asked for.
-	exposed := s.exposure(p.in.Target.Replicas, p.routed) > 0
+	exposed := s.exposes(p.in.Target.Replicas, p.routed)
 	if p.in.Rollout.Spec.Analysis != nil && (written != nil || exposed) {
 		// A step that was edited to all of the traffic is not there yet.
 		below := p.routed && p.st.Record.DesiredWeight < v1alpha1.FullWeight
@@ -287,7 +287,7 @@ func (p *pass) timeOut(g *gate, t terms) {
 // knows.
 func (p *pass) shareOff() string {
 	m, w := p.in.Measured, p.allowed()
-	if m == nil || !p.routed || m.Total < 100 || w == 0 || w == v1alpha1.FullWeight || m.Start.Before(p.st.Release.VerifiedAt.Time) {
+	if m == nil || m.Total < 100 || m.Start.Before(p.st.Release.VerifiedAt.Time) || !p.shareKnown() {
 		return ""
 	}
 	want := float64(w) / float64(v1alpha1.FullWeight)
@@ -301,6 +301,13 @@ func (p *pass) shareOff() string {
 		return ""
 	}
 	return fmt.Sprintf("the measured share to be %s, it is %s", v1alpha1.FormatWeight(int32(want*1e4)), v1alpha1.FormatWeight(int32(got*1e4)))
+}
+
+// shareKnown says whether the allowed weight is the share that is to be measured:
+// who matches, and what is mirrored, comes on top of it.
+func (p *pass) shareKnown() bool {
+	w := p.allowed()
+	return p.routed && w > 0 && w < v1alpha1.FullWeight && p.allowedExtras() == ""
 }
 
 // approvalGate passes when enough people have approved. They are asked when the

@@ -174,7 +174,7 @@ func (p *pass) exposureLost() string {
 	if p.podsLost() {
 		return "it has no available pod"
 	}
-	if p.st.Record.Lowered || p.in.Route == nil || p.in.Route.Weight == 0 {
+	if p.st.Record.Lowered || !p.in.Route.exposes() {
 		return ""
 	}
 	for i := range p.in.Backends {
@@ -194,7 +194,23 @@ func (p *pass) podsLost() bool {
 	if !p.routed {
 		return p.st.Release.VerifiedAt != nil && p.st.Record.DesiredWeight > 0
 	}
-	return p.in.Route != nil && p.in.Route.Weight > 0
+	return p.in.Route.exposes()
+}
+
+// exposes says whether any rule sends the canary anything.
+func (r *Route) exposes() bool {
+	return r != nil && (r.Weight > 0 || r.Extras != "" || r.Stray)
+}
+
+// exceeds says whether any rule sends the canary more than a weight and extras.
+func (r *Route) exceeds(weight int32, extras string) bool {
+	return r != nil && (r.Weight > weight || r.Stray || r.Extras != "" && r.Extras != extras)
+}
+
+// carries says whether every rule sends the canary exactly a weight and extras.
+func (r *Route) carries(weight int32, extras string) bool {
+	return r != nil && r.Weight == weight && r.LowestWeight == weight &&
+		!r.Stray && r.Extras == extras && (extras == "" || r.Whole)
 }
 
 // rollBack records that the release is over. There is no way back from it.
@@ -212,7 +228,7 @@ func (p *pass) rollBack(e ending) {
 		r.FailedRevision = st.Canary.Revision
 	default:
 	}
-	st.Record.DesiredWeight = 0
+	st.Record.DesiredWeight, st.Record.DesiredExtras = 0, ""
 	st.Record.ExposureSeq = st.Record.Seq
 	p.failGates(e)
 	p.sawTarget()
@@ -246,8 +262,8 @@ func (p *pass) lower() {
 		st.Release.Deadline = nil
 	}
 	p.followSteps()
-	if r := p.in.Route; r != nil && r.Weight > p.allowed() {
-		p.do(Effect{Kind: EffectSetWeight, Weight: p.allowed(), Why: "the route carries more than is allowed"})
+	if p.in.Route.exceeds(p.allowed(), p.allowedExtras()) {
+		p.do(p.lowering("the route carries more than is allowed"))
 	}
 }
 
@@ -263,6 +279,17 @@ func (p *pass) lowerTo(weight int32) *v1alpha1.RolloutStatus {
 	st.Release.Deadline = p.deadline()
 	p.lowered = true
 	return st
+}
+
+// followExtras takes away the extras of a step that says something else by now.
+// What it says instead has to be reached by the gates, as more weight has.
+func (p *pass) followExtras(s step) {
+	if had := p.st.Record.DesiredExtras; had == "" || had == s.extras.ID() {
+		return
+	}
+	st := p.lowerTo(0)
+	st.Record.DesiredExtras = ""
+	p.event(EventNormal, "StepsEdited", "LowerExposure", "The matches, mirror or fault of the current step were edited: the old ones are off at once, the new ones come when the step's gates have passed")
 }
 
 // followSteps finds the release's place in steps that were edited. A lower
@@ -283,6 +310,7 @@ func (p *pass) followSteps() {
 		st.Record.DesiredWeight = weight
 		p.event(EventNormal, "StepsEdited", "LowerExposure", "The current step was edited to less exposure, which holds at once")
 	}
+	p.followExtras(s)
 	if index != p.st.Release.StepIndex || s.name != p.st.Release.StepName {
 		st := p.edit()
 		st.Release.StepIndex, st.Release.StepName = index, s.name

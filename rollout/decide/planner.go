@@ -97,6 +97,7 @@ func (p *pass) start(command string) {
 	first := p.step()
 	st.Release.StepName = first.name
 	st.Record.DesiredWeight = first.exposure(t.Replicas, p.routed)
+	st.Record.DesiredExtras = first.extras.ID()
 	p.event(EventNormal, "ReleaseStarted", "StartRelease", p.startedText())
 }
 
@@ -116,8 +117,8 @@ func (p *pass) enter(stage v1alpha1.Stage) {
 	st.Release.VerifiedAt, st.Release.DrainUntil = nil, nil
 	st.Release.Deadline = p.deadline()
 	st.Release.Gates = nil
-	if st.Record.DesiredWeight != v1alpha1.FullWeight {
-		st.Record.DesiredWeight = v1alpha1.FullWeight
+	if st.Record.DesiredWeight != v1alpha1.FullWeight || st.Record.DesiredExtras != "" {
+		st.Record.DesiredWeight, st.Record.DesiredExtras = v1alpha1.FullWeight, ""
 		st.Record.ExposureSeq = st.Record.Seq
 	}
 	p.sawTarget()

@@ -184,7 +184,7 @@ func (p *pass) walking() bool {
 // route. The third time fails the release, rather than to fight for ever.
 func (p *pass) countRewrite() {
 	r := p.in.Route
-	if r == nil || r.LowestWeight >= p.allowed() {
+	if r == nil || r.LowestWeight >= p.allowed() && r.Extras == p.allowedExtras() {
 		return
 	}
 	writer := r.ForeignWriter
@@ -246,7 +246,7 @@ func (p *pass) advance() {
 	p.gates = nil
 	weight := now.exposure(n, p.routed)
 	index := p.st.Release.StepIndex
-	if weight <= p.st.Record.DesiredWeight || !p.grows(now, weight) {
+	if (weight <= p.st.Record.DesiredWeight || !p.grows(now, weight)) && p.hasExtras(now) {
 		// The step was not edited to more exposure meanwhile: it is done.
 		if index++; index >= p.plan.count() {
 			p.finishSteps()
@@ -256,8 +256,8 @@ func (p *pass) advance() {
 		weight = max(now.exposure(n, p.routed), p.st.Record.DesiredWeight)
 	}
 	st := p.edit()
-	if p.grows(now, weight) {
-		st.Record.ExposureSeq = st.Record.Seq
+	if extras := now.extras.ID(); p.grows(now, weight) || extras != st.Record.DesiredExtras {
+		st.Record.ExposureSeq, st.Record.DesiredExtras = st.Record.Seq, extras
 	}
 	st.Record.DesiredWeight = weight
 	st.Release.StepIndex, st.Release.StepName = index, now.name
@@ -267,6 +267,12 @@ func (p *pass) advance() {
 	p.sawTarget()
 	p.event(EventNormal, "StepStarted", "RaiseExposure", p.stepStartedText())
 	p.planProgressing()
+}
+
+// hasExtras says whether a step has no extras beyond those that are allowed.
+func (p *pass) hasExtras(s step) bool {
+	id := s.extras.ID()
+	return id == "" || id == p.st.Record.DesiredExtras
 }
 
 // grows says whether a step at a weight changes what is exposed: without routes

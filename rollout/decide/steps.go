@@ -21,6 +21,7 @@ type step struct {
 	name     string
 	weight   int32
 	replicas *intstr.IntOrString
+	extras   *v1alpha1.Extras
 	gates    *v1alpha1.Gates
 	// appended says that nobody wrote this step: it is only the way to promotion.
 	appended bool
@@ -85,7 +86,7 @@ func (p plan) at(i int32) step {
 	}
 	s := &p.steps[i]
 	w, _ := v1alpha1.ParseWeight(s.Weight)
-	return step{name: s.Name, weight: w, replicas: s.Replicas, gates: s.Gates}
+	return step{name: s.Name, weight: w, replicas: s.Replicas, extras: &s.Extras, gates: s.Gates}
 }
 
 // floor is the least size that a step asks for, out of n.
@@ -117,6 +118,11 @@ func (s step) exposure(n int32, routed bool) int32 {
 	return max(s.weight, ceilDiv(int64(floor)*int64(v1alpha1.FullWeight), int64(n)+int64(floor)))
 }
 
+// exposes says whether a step lets the canary meet any request.
+func (s step) exposes(n int32, routed bool) bool {
+	return s.exposure(n, routed) > 0 || s.extras.ID() != ""
+}
+
 // sizeFor is the size that a weight needs out of n replicas: with routes that
 // share of them, without routes as many as make that share of all pods.
 func sizeFor(weight, n int32, routed bool) int32 {
@@ -133,10 +139,25 @@ func sizeFor(weight, n int32, routed bool) int32 {
 	}
 }
 
+// extrasSize is the size that the step's extras need out of n replicas: with a
+// mirror its share, with matches, whose share nobody knows, one pod at least.
+func (s step) extrasSize(n int32) int32 {
+	switch {
+	case s.extras == nil || n <= 0:
+		return 0
+	case s.extras.Mirror != nil:
+		return max(1, sizeFor(s.extras.Mirror.Weight*v1alpha1.FullWeight/100, n, true))
+	case len(s.extras.Matches) > 0:
+		return 1
+	default:
+		return 0
+	}
+}
+
 // size is the size of the canary in a step, of which weight is allowed.
 func (s step) size(weight, n int32, routed bool) int32 {
 	if routed {
-		return max(sizeFor(weight, n, true), s.floor(n))
+		return max(sizeFor(weight, n, true), s.floor(n), s.extrasSize(n))
 	}
 	wanted := max(sizeFor(s.weight, n, false), s.floor(n))
 	return min(wanted, sizeFor(weight, n, false))

@@ -76,9 +76,28 @@ func (p *pass) position() string {
 // exposureText says what the current step exposes.
 func (p *pass) exposureText() string {
 	if p.routed {
-		return fmt.Sprintf("%s of the traffic", v1alpha1.FormatWeight(p.allowed()))
+		return fmt.Sprintf("%s of the traffic", v1alpha1.FormatWeight(p.allowed())) + p.extrasText()
 	}
 	return fmt.Sprintf("%s beside %d", count(p.size(), "pod"), p.in.Target.Replicas)
+}
+
+// extrasText says what the canary has beside its weight.
+func (p *pass) extrasText() string {
+	e := p.step().extras
+	if id := p.allowedExtras(); id == "" || id != e.ID() {
+		return ""
+	}
+	text := ""
+	if e.Mirror != nil {
+		text += fmt.Sprintf(" and copies of %d%% of the requests", e.Mirror.Weight)
+	}
+	if len(e.Matches) > 0 {
+		text += " and all requests that match"
+	}
+	if e.Fault != nil {
+		text += fmt.Sprintf(", %d%% of them with a fault", e.Fault.Weight)
+	}
+	return text
 }
 
 func (p *pass) startedText() string {

@@ -142,6 +142,11 @@ type Route struct {
 	// Weight is the highest weight of the canary in any rule, LowestWeight the
 	// lowest.
 	Weight, LowestWeight int32
+	// Extras are those that were asked about, by their ID, if any rule carries
+	// anything of them, and Whole says that every rule carries all of them. Stray
+	// says that a rule carries others.
+	Extras       string
+	Whole, Stray bool
 	// Accepted says that the data plane has accepted every route as it is now;
 	// where not, Message says which and why.
 	Accepted bool
@@ -282,12 +287,13 @@ const (
 	EffectDeleteBackend EffectKind = "DeleteBackend"
 
 	// EffectSetWeight with Raise makes the canary's weight exactly Weight in
-	// every rule. If: every route is accepted as it is; every user's Service is
+	// every rule, and has each carry Extras and no others. If: every route is accepted as it is; every user's Service is
 	// pinned and seen so (unless otherCallers is Shared); both backends have
 	// ready endpoints; the canary has at least Size available pods and a stamp of
 	// at least record.termSeq.
-	// Without Raise it makes the weight at most Weight, and stamps in any case; on
-	// a route that is as the user wrote it, it only stamps.
+	// Without Raise it makes the weight at most Weight, takes what is not of Extras
+	// away, and stamps in any case; on a route that is as the user wrote it, it only
+	// stamps.
 	EffectSetWeight EffectKind = "SetWeight"
 	// EffectRestoreRoute gives every rule back as the user wrote it.
 	EffectRestoreRoute EffectKind = "RestoreRoute"
@@ -363,6 +369,8 @@ type Effect struct {
 	Revision string
 	// Size and Weight; see the kinds.
 	Size, Weight int32
+	// Extras by their ID, empty for none; see the kinds.
+	Extras string
 	// Raise says that the effect increases the canary's exposure or size, or hands
 	// it over. The shell confirms more before it than before others; see the
 	// package documentation.

@@ -141,6 +141,19 @@ func (p *pass) allowed() int32 {
 	return p.st.Record.DesiredWeight
 }
 
+// allowedExtras name what the canary may have beside the weight now.
+func (p *pass) allowedExtras() string {
+	if p.st.Record.Lowered {
+		return ""
+	}
+	return p.st.Record.DesiredExtras
+}
+
+// lowering is the effect that leaves the routes no more than is allowed.
+func (p *pass) lowering(why string) Effect {
+	return Effect{Kind: EffectSetWeight, Weight: p.allowed(), Extras: p.allowedExtras(), Why: why}
+}
+
 // size is the size that the canary ought to have now.
 func (p *pass) size() int32 {
 	n := p.in.Target.Replicas

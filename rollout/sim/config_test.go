@@ -106,6 +106,9 @@ func stepLists(routed bool) [][]v1alpha1.Step {
 		{{Name: "a", Weight: pct(5), Gates: held("0s")}, {Name: "b", Weight: pct(30), Gates: &v1alpha1.Gates{Hold: "20s", Approvals: two}}, {Name: "c", Weight: pct(60), Gates: &v1alpha1.Gates{Approvals: timed}}},
 		{{Name: "b", Weight: pct(10), Gates: &v1alpha1.Gates{Approvals: approved("go")}}, {Name: "a", Weight: pct(80), Gates: held("40s")}},
 		{{Weight: pct(1), Replicas: pods("2"), Gates: held("10s")}, {Weight: pct(40)}},
+		{{Name: "shadow", Replicas: pods("50%"), Extras: mirrored(20), Gates: held("20s")}, {Weight: pct(10), Gates: held("0s")}, {Weight: pct(50), Gates: held("0s")}},
+		{{Name: "cohort", Extras: cohort("b"), Gates: held("30s")}, {Weight: pct(20), Extras: cohort("b"), Gates: held("10s")}, {Weight: pct(20), Extras: cohort("c"), Gates: held("0s")}},
+		{{Name: "cohort", Replicas: pods("2"), Extras: cohort("c")}, {Weight: pct(100), Extras: cohort("c"), Gates: held("20s")}},
 		nil,
 	}
 }

@@ -266,7 +266,7 @@ func (w *World) fitsService(p *process, e *decide.Effect) bool {
 func (w *World) anyWeight() bool {
 	rs := w.routes.live()
 	for i := range rs.n {
-		if rs.list[i].weight > 0 {
+		if rs.list[i].weight > 0 || rs.list[i].extras != "" {
 			return true
 		}
 	}
@@ -433,20 +433,26 @@ func (w *World) performRoute(p *process, e *decide.Effect) {
 		if !e.Raise && r.weight > before.weight {
 			w.violate("H1", "a lowering raises route %d from %s to %s", p.route, percent(before.weight), percent(r.weight))
 		}
+		if !e.Raise && r.extras != before.extras && r.extras != "" {
+			w.violate("H1", "a lowering gives route %d other extras", p.route)
+		}
 	}()
 	switch {
 	case e.Kind == decide.EffectRestoreRoute:
-		r.split, r.weight, r.stamp = false, 0, 0
+		r.split, r.weight, r.extras, r.stamp = false, 0, "", 0
 	case e.Raise:
-		r.split, r.weight, r.stamp, r.foreign = true, e.Weight, p.seq, false
+		r.split, r.weight, r.extras, r.stamp, r.foreign = true, e.Weight, e.Extras, p.seq, false
 	case w.cfg.Mutant == AbsoluteLowering:
 		r.split, r.weight, r.stamp = true, e.Weight, p.seq
 	case r.split:
 		r.weight, r.stamp = min(r.weight, e.Weight), p.seq
+		if r.extras != e.Extras {
+			r.extras = ""
+		}
 	default:
 		r.stamp = p.seq
 	}
-	if r.split != before.split || r.weight != before.weight {
+	if r.split != before.split || r.weight != before.weight || r.extras != before.extras {
 		r.generation++
 	}
 }

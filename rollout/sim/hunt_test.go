@@ -35,6 +35,8 @@ var hunts = []struct {
 	{NoStampInForce, 0, "trap-in-force", "a raise in flight lands after the clock has begun"},
 	{NoBackendStamp, 0, "trap-late-service", "a Service that an older process made is not fenced"},
 	{ConfirmBeforeRead, 0, "trap-confirm", "what was confirmed is long past when it is written"},
+	{KeepExtras, 5000, "", "requests that match go on to the canary after its rollback"},
+	{ExtrasByIndex, 0, "extras-edited", "a cohort that was edited away is sent to the canary"},
 	{NoPruning, 0, "history", "the workload prefers its own old set, and restarts every pod"},
 }
 

@@ -31,7 +31,7 @@ func (w *World) checkGates(p *process, old *v1alpha1.RolloutStatus) {
 	} else if spec.Analysis == nil && exposed < 5*time.Minute-tolerance {
 		w.violate("H7", "step %d without gates is left after %s", i, exposed)
 	}
-	if spec.Analysis != nil && spec.Analysis.OnTimeout != v1alpha1.OnTimeoutAdvance && old.Record.DesiredWeight > 0 {
+	if spec.Analysis != nil && spec.Analysis.OnTimeout != v1alpha1.OnTimeoutAdvance && (old.Record.DesiredWeight > 0 || old.Record.DesiredExtras != "") {
 		w.checkEvidence(old, i)
 	}
 }
@@ -235,14 +235,20 @@ func (w *World) rolledBackBy(e *decide.Effect) bool {
 
 // checkWeight: H1 and H3.
 func (w *World) checkWeight(p *process, e *decide.Effect, st *v1alpha1.RolloutStatus) {
-	allowed := st.Record.DesiredWeight
+	allowed, extras := st.Record.DesiredWeight, st.Record.DesiredExtras
 	if st.Record.Lowered {
-		allowed = 0
+		allowed, extras = 0, ""
 	}
 	r := &w.routes.live().list[p.route]
 	c := w.sets.live().find(hashNamed(st.Canary.Revision))
-	need := sizeFor(e.Weight, w.target.live().replicas)
+	need := w.needs(e.Weight, e.Extras)
+	more := e.Extras != "" && e.Extras != extras
 	switch {
+	case more && r.stamp < st.Record.ExposureSeq && st.Release.VerifiedAt == nil:
+		w.race(RaceInFlight)
+		w.ledger.inFlight = true
+	case more:
+		w.violate("H1", "route %d gets extras that are not allowed", p.route)
 	case e.Weight > allowed && st.Release.VerifiedAt != nil:
 		w.violate("H1", "route %d is raised to %s after %s was verified", p.route, percent(e.Weight), percent(allowed))
 	case e.Weight > allowed && r.stamp < st.Record.ExposureSeq:
@@ -296,7 +302,7 @@ func (w *World) checkShrink(p *process, e *decide.Effect) {
 	rs := w.routes.live()
 	for i := range rs.n {
 		weight := rs.list[i].weight
-		need := sizeFor(weight, w.target.live().replicas)
+		need := w.needs(weight, rs.list[i].extras)
 		switch {
 		case e.Size >= need:
 		case e.Size >= sizeFor(weight, w.target.at(p.read[kindTarget]).replicas):
@@ -353,7 +359,7 @@ func (w *World) checkDelete(p *process, e *decide.Effect, st *v1alpha1.RolloutSt
 	}
 	rs := w.routes.live()
 	for i := range rs.n {
-		if r := &rs.list[i]; r.served > 0 && w.services.live().canary.exists && w.services.live().canary.pin.name() == e.Name {
+		if r := &rs.list[i]; (r.served > 0 || r.servedExtras != "") && w.services.live().canary.exists && w.services.live().canary.pin.name() == e.Name {
 			w.violate("H4", "pods of %s go while route %d sends them %s", e.Name, i, percent(r.served))
 		}
 	}
@@ -369,6 +375,19 @@ func (w *World) checkDelete(p *process, e *decide.Effect, st *v1alpha1.RolloutSt
 // sizeFor is the number of pods that a weight needs with routes, podsFor
 // without; told apart from the core's own on purpose.
 func sizeFor(weight, n int32) int32 { return (weight*n + 9999) / 10000 }
+
+// needs is the number of pods that a weight and extras need.
+func (w *World) needs(weight int32, extras string) int32 {
+	n := w.target.live().replicas
+	need := sizeFor(weight, n)
+	if e := extrasNamed(&w.rollout.live().Spec, extras); extras != "" && e != nil && n > 0 {
+		need = max(need, 1)
+		if e.Mirror != nil {
+			need = max(need, sizeFor(e.Mirror.Weight*100, n))
+		}
+	}
+	return need
+}
 
 func podsFor(weight, n int32) int32 {
 	if n == 0 || weight == 0 {

@@ -84,6 +84,7 @@ type ledger struct {
 	lastSince, lostAt time.Time
 	lostBy            version
 	exposedWeight     int32
+	exposedExtras     string
 	exposedStep       int32
 	podsUp            bool
 	served            bool // the data plane has sent the release's canary traffic
@@ -133,16 +134,16 @@ func (w *World) trackExposure() {
 		l.exposedSince = time.Time{}
 		return
 	}
-	want := st.Record.DesiredWeight
+	want, extras := st.Record.DesiredWeight, st.Record.DesiredExtras
 	if st.Record.Lowered {
-		want = 0
+		want, extras = 0, ""
 	}
 	in := true
 	if w.routed() {
 		rs := w.routes.live()
 		for i := range rs.n {
-			in = in && rs.list[i].served == want
-			l.served = l.served || rs.list[i].served > 0
+			in = in && rs.list[i].served == want && rs.list[i].servedExtras == extras
+			l.served = l.served || rs.list[i].served > 0 || rs.list[i].servedExtras != ""
 		}
 	} else {
 		// Without routes a loss of all pods stops the clock once it is recorded.
@@ -156,8 +157,8 @@ func (w *World) trackExposure() {
 			l.lastSince, l.lostAt, l.lostBy = l.exposedSince, w.now, w.routes.head
 		}
 		l.exposedSince = time.Time{}
-	case l.exposedSince.IsZero() || w.routed() && l.exposedWeight != want:
-		l.exposedSince, l.exposedWeight, l.exposedStep = w.now, want, st.Release.StepIndex
+	case l.exposedSince.IsZero() || w.routed() && (l.exposedWeight != want || l.exposedExtras != extras):
+		l.exposedSince, l.exposedWeight, l.exposedExtras, l.exposedStep = w.now, want, extras, st.Release.StepIndex
 	case l.exposedStep != st.Release.StepIndex:
 		// A step at the same exposure begins when it is decided, which is before it
 		// is recorded. An edit of the steps at the same exposure begins nothing.
@@ -237,7 +238,7 @@ func (w *World) started(p *process, old, now *v1alpha1.RolloutStatus) {
 	l.forced, l.stampedLate = false, false // What was left has been cleared before.
 	rs := w.routes.live()
 	for i := range rs.n {
-		if rs.list[i].served > 0 || rs.list[i].weight > 0 {
+		if r := &rs.list[i]; r.served > 0 || r.weight > 0 || r.extras != "" || r.servedExtras != "" {
 			w.violate("H8", "release %d starts while route %d sends %s to a canary", now.Release.Number, i, percent(rs.list[i].served))
 		}
 	}
@@ -317,11 +318,12 @@ func (w *World) moved(p *process, old, now *v1alpha1.RolloutStatus, from, to v1a
 		return
 	}
 	raised := to != from || now.Release.StepIndex > old.Release.StepIndex && now.Record.DesiredWeight > old.Record.DesiredWeight ||
-		now.Record.DesiredWeight > old.Record.DesiredWeight
+		now.Record.DesiredWeight > old.Record.DesiredWeight || now.Record.DesiredExtras != "" && now.Record.DesiredExtras != old.Record.DesiredExtras
 	// The record that first follows an edit may leave a step that is not there any
 	// more; at the same step it may not go to more weight.
 	same := now.Release.StepIndex == old.Release.StepIndex && now.Release.StepName == old.Release.StepName
-	kept := edited && (!same || now.Record.DesiredWeight <= old.Record.DesiredWeight)
+	more := now.Record.DesiredWeight > old.Record.DesiredWeight || now.Record.DesiredExtras != "" && now.Record.DesiredExtras != old.Record.DesiredExtras
+	kept := edited && (!same || !more)
 	if raised && !kept && !w.sawRoll(p, old) {
 		w.checkGates(p, old)
 	}

@@ -59,6 +59,10 @@ const (
 	// NoPruning leaves sets of the history that the workload's controller would
 	// prefer.
 	NoPruning
+	// KeepExtras lowers the weight, and leaves the extras that a route carries.
+	KeepExtras
+	// ExtrasByIndex keeps the extras of a step that was edited.
+	ExtrasByIndex
 	mutants
 )
 
@@ -66,7 +70,7 @@ const (
 func (m Mutant) String() string {
 	return [...]string{"None", "PodsBeforePin", "AbsoluteLowering", "NoGenerationRule", "NoCAS", "ApprovalWithoutNumber", "NoLiveRead",
 		"NoRestoreBeforeHandover", "ClockNotReset", "NoStamp", "NoSeal", "NoSweep", "NoSettleRule", "NoCheckBeforeRaise", "NoTerm",
-		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "ConfirmBeforeRead", "NoPruning"}[m]
+		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "ConfirmBeforeRead", "NoPruning", "KeepExtras", "ExtrasByIndex"}[m]
 }
 
 // mutateInput shows the core something other than what is there.
@@ -170,6 +174,12 @@ func (w *World) mutateDecision(in *decide.Input, d *decide.Decision) {
 			}
 		}
 		d.Effects = kept
+	}
+	if w.cfg.Mutant == KeepExtras && len(d.Effects) > 0 && d.Effects[0].Kind == decide.EffectSetWeight && !d.Effects[0].Raise {
+		d.Effects[0].Extras = w.routes.live().list[0].extras
+	}
+	if w.cfg.Mutant == ExtrasByIndex && d.Status != nil && stageOf(d.Status) == v1alpha1.StageProgressing && d.Status.Record.DesiredExtras == "" {
+		d.Status.Record.DesiredExtras = in.Rollout.Status.Record.DesiredExtras
 	}
 	if w.cfg.Mutant != ClockNotReset || d.Status == nil {
 		return

@@ -130,8 +130,8 @@ func (w *World) stepGateway(i int) bool {
 	switch {
 	case r.servedGeneration != r.generation:
 		n := &w.routes.next().list[i]
-		n.servedGeneration, n.served = r.generation, r.weight
-		w.log("gateway serves route %d: canary %s", i, percent(n.served))
+		n.servedGeneration, n.served, n.servedExtras = r.generation, r.weight, r.extras
+		w.log("gateway serves route %d: canary %s%s", i, percent(n.served), extrasNote(n.servedExtras))
 	case r.accepted != r.generation:
 		n := &w.routes.next().list[i]
 		n.accepted = r.generation

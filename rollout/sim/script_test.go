@@ -375,6 +375,10 @@ func parseSteps(text string) []v1alpha1.Step {
 				g.Approvals[len(g.Approvals)-1].ChangeAuthor = v1alpha1.ChangeAuthorExcluded
 			case key == "timeout":
 				g.Approvals[len(g.Approvals)-1].Timeout = v1alpha1.Duration(value)
+			case key == "mirror":
+				s.Extras = mirrored(atoi(value))
+			case key == "cohort":
+				s.Extras = cohort(value)
 			case key == "nogates":
 				g = nil
 			}
@@ -425,7 +429,7 @@ func (w *World) objects() string {
 	}
 	for i := range rs.n {
 		if r := &rs.list[i]; r.split {
-			fmt.Fprintf(&b, "; route %d canary %s", i, percent(r.weight))
+			fmt.Fprintf(&b, "; route %d canary %s%s", i, percent(r.weight), extrasNote(r.extras))
 		} else {
 			fmt.Fprintf(&b, "; route %d as written", i)
 		}

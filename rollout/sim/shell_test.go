@@ -416,10 +416,16 @@ func (p *process) observeRoutes(in *decide.Input) {
 	w := p.w
 	rs := w.routes.at(p.read[kindRoutes])
 	v := decide.Route{Accepted: true, Processed: true, LowestWeight: 10000, Stamp: 1 << 60}
+	asked := askedExtras(in.Rollout)
+	v.Whole = asked != ""
 	for i := range rs.n {
 		r := &rs.list[i]
 		v.Split = v.Split || r.split
 		v.Weight, v.LowestWeight = max(v.Weight, r.weight), min(v.LowestWeight, r.weight)
+		if r.extras != "" && r.extras == asked {
+			v.Extras = asked
+		}
+		v.Whole, v.Stray = v.Whole && r.extras == asked, v.Stray || r.extras != "" && r.extras != asked
 		v.Accepted = v.Accepted && r.accepted == r.generation
 		v.Processed = v.Accepted
 		v.Stamp, v.HighestStamp = min(v.Stamp, r.stamp), max(v.HighestStamp, r.stamp)

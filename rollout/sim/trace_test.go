@@ -32,7 +32,7 @@ func describe(e *decide.Effect, p *process) string {
 		if e.Raise {
 			b.WriteString(" up")
 		}
-		fmt.Fprintf(&b, " %s on route %d", percent(e.Weight), p.route)
+		fmt.Fprintf(&b, " %s%s on route %d", percent(e.Weight), extrasNote(e.Extras), p.route)
 	case decide.EffectRestoreRoute:
 		fmt.Fprintf(&b, " %d", p.route)
 	case decide.EffectCreateCanary:

@@ -194,8 +194,13 @@ func (w *World) applyRoutes(replace bool) {
 		r := &rs.list[i]
 		r.generation++
 		r.rv++
-		if !w.cfg.SplitPolicy && r.split {
-			r.split, r.weight, r.foreign = false, 0, true
+		switch {
+		case !r.split:
+		case !w.cfg.SplitPolicy:
+			r.split, r.weight, r.extras, r.foreign = false, 0, "", true
+			w.ledger.rewritten = true
+		case r.extras != "" && w.chance(1, 2): // The policy keeps weights for certain.
+			r.extras, r.foreign = "", true
 			w.ledger.rewritten = true
 		}
 		if replace && !w.cfg.SplitPolicy {

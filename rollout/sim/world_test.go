@@ -188,11 +188,14 @@ type route struct {
 	rv     int32
 	split  bool
 	weight int32
+	// extras by their ID.
+	extras string
 	stamp  int64
 	// generation, and the one that the gateway has accepted. served is the weight
-	// that its data plane sends to the canary.
+	// that its data plane sends to the canary, and servedExtras what else it does.
 	generation, accepted int32
 	served               int32
+	servedExtras         string
 	servedGeneration     int32
 	foreign              bool
 }

@@ -63,8 +63,9 @@ func (c *Client) checkNoWeight(ctx context.Context, pass Pass) error {
 	if err != nil {
 		return err
 	}
-	if routes.Weight > 0 || !routes.Processed {
-		return unmet("the routes send %s to the canary, processed %t", v1alpha1.FormatWeight(routes.Weight), routes.Processed)
+	if routes.Exposes() || !routes.Processed {
+		return unmet("the routes send %s to the canary, beside the weight %t, processed %t",
+			v1alpha1.FormatWeight(routes.Weight), routes.Extras || routes.Stray, routes.Processed)
 	}
 	return nil
 }

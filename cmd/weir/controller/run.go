@@ -244,7 +244,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	watcher := pods.New(direct, call.call)
 	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
 	deployments := workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient())
-	routes := newRouters(mgr.GetClient(), mgr.GetAPIReader())
+	routes := newRouter(mgr.GetClient(), mgr.GetAPIReader())
 	reconciler := &rollout.Reconciler{
 		Decide:    decide.Decide,
 		Cached:    mgr.GetCache(),
@@ -253,7 +253,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 		Workload:  deployments,
 		Warner:    deployments,
 		Cleaner:   deployments,
-		Routes:    routes.byName(),
+		Routes:    routes,
 		Splits:    routes,
 		Templates: evidence.catalog,
 		Analyses:  runner,
@@ -268,7 +268,7 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	if options.LeaderElection {
 		passes = whileHeld(self.lease, reconciler)
 	}
-	if err := addRollouts(ctx, mgr, unlabelled, call, passes, routes.objects(), options); err != nil {
+	if err := addRollouts(ctx, mgr, unlabelled, call, passes, routes.Objects(), options); err != nil {
 		return err
 	}
 	return errors.Join(mgr.Add(watcher), mgr.Add(runner), evidence.addStatuses(mgr))
