@@ -33,6 +33,10 @@ type Capabilities struct {
 	// MixedRules: a rule can have backends that are not the workload's, and
 	// weights that the user gave.
 	MixedRules bool
+	// Matches, Mirror and Fault: what steps may do beside the weight.
+	Matches, Mirror, Fault bool
+	// QueryParams are the kinds of route whose matches may be of these.
+	QueryParams []string
 	// Acceptance: the objects' status says what the data plane accepted.
 	Acceptance bool
 	// SplitPolicy: an admission policy of the cluster puts the split into the
@@ -134,6 +138,13 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 		"TakesBackUnderGitOps": testTakesBackUnderGitOps,
 	}
 	c := h.Capabilities
+	tests["Extras"] = testExtras
+	if c.Matches {
+		tests["ExtrasCrash"] = testExtrasCrash
+		tests["ExtrasShared"] = testExtrasShared
+		tests["ExtrasUndone"] = testExtrasUndone
+		tests["ExtrasOutdated"] = testExtrasOutdated
+	}
 	if c.RuleNames {
 		tests["RuleNames"] = testRuleNames
 		tests["MissingRuleName"] = testMissingRuleName

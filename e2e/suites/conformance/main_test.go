@@ -105,6 +105,9 @@ func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harne
 		RuleNames:    true,
 		SharedRoutes: true,
 		MixedRules:   true,
+		Matches:      true,
+		Mirror:       true,
+		QueryParams:  []string{"HTTPRoute"},
 		Acceptance:   true,
 		SplitPolicy:  policy,
 	}
