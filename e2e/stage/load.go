@@ -35,14 +35,18 @@ func (s *Shop) LoadThroughGateway(ctx context.Context, rate int) (*Load, error) 
 	return s.LoadOfHost(ctx, "gateway", s.Host(), load.HTTP, rate)
 }
 
-// LoadOfHost sends requests of a protocol to a host at the gateway. The name tells
-// the load from others of the shop.
-func (s *Shop) LoadOfHost(ctx context.Context, name, host string, protocol load.Protocol, rate int) (*Load, error) {
+// LoadOfHost sends requests of a protocol to a host at the gateway, with headers as
+// NAME=VALUE. The name tells the load from others of the shop.
+func (s *Shop) LoadOfHost(ctx context.Context, name, host string, protocol load.Protocol, rate int, headers ...string) (*Load, error) {
 	path := "/"
 	if protocol == load.GRPC {
 		path = "/shop.Shop/Buy"
 	}
-	return s.startLoad(ctx, name, rate, "--target", gatewayURL+path, "--host", host, "--protocol", string(protocol), "--bind", "10.244.250.1")
+	flags := []string{"--target", gatewayURL + path, "--host", host, "--protocol", string(protocol), "--bind", "10.244.250.1"}
+	for _, header := range headers {
+		flags = append(flags, "--header", header)
+	}
+	return s.startLoad(ctx, name, rate, flags...)
 }
 
 // LoadBesideRoute sends requests straight to the shop's Service: through

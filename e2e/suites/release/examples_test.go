@@ -63,6 +63,14 @@ func TestExamples(t *testing.T) {
 			during:   letTwoLeadsApprove,
 			promises: []string{"1/5 at 1%", "2/5 at 5%", "3/5 at 25%", "approval sre-leads 0/2", "approval sre-leads 1/2", "4/5 at 50%", "5/5 at 100%"},
 		},
+		"05-experiment.yaml": {
+			workload: "search", rate: gatewayRate, edit: []string{"hold: 24h", "hold: 3s", "hold: 10m", "hold: 2s"},
+			promises: []string{"1/3 at 0% + match", "2/3 at 25%", "3/3 at 100%"},
+		},
+		"06-shadow.yaml": {
+			workload: "rank", rate: gatewayRate, edit: []string{"hold: 30m", "hold: 2s", "hold: 10m", "hold: 2s"},
+			promises: []string{"1/3 at 0% + mirror", "2/3 at 10%", "3/3 at 100%"},
+		},
 		"07-native.yaml": {
 			workload: "admin", native: true, edit: []string{"hold: 10m", "hold: 3s"},
 			promises: []string{"1/2 at 25%"},
