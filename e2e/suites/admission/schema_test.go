@@ -64,6 +64,8 @@ func TestBadObjectsAreRefused(t *testing.T) {
 		workload = "spec:\n  workloadRef: {kind: Deployment, name: web}\n"
 		metric   = "spec: {metrics: [{name: m, "
 		approval = "spec: {targetRef: {kind: Rollout, name: web, uid: u}, release: 1, revision: r, approver: {username: admin}, "
+		routed   = workload + "  traffic: {routeRefs: [{kind: HTTPRoute, name: web}]}\n"
+		virtual  = workload + "  traffic: {routeRefs: [{kind: VirtualService, name: web}]}\n"
 	)
 	steps := func(text string) string { return workload + "  steps: " + text }
 
@@ -138,6 +140,32 @@ func TestBadObjectsAreRefused(t *testing.T) {
 			workload + "  traffic: {routeRefs: []}", "spec.traffic.routeRefs in body should have at least 1 items"},
 		"RouteTwice": {"one route is split once", "Rollout",
 			workload + "  traffic: {routeRefs: [{kind: HTTPRoute, name: web}, {kind: HTTPRoute, name: web}]}", "Duplicate value"},
+		"MixedRoutes": {"a mesh follows one API for a Service", "Rollout",
+			workload + "  traffic: {routeRefs: [{kind: HTTPRoute, name: web}, {kind: VirtualService, name: web}]}", "routeRefs are of one API"},
+		"MatchesWithoutRoutes": {"without routes requests cannot be told apart", "Rollout",
+			steps("[{matches: [{headers: [{name: x, value: b}]}]}]"), "matches and mirror need spec.traffic.routeRefs"},
+		"MirrorWithoutRoutes": {"nor copied", "Rollout",
+			steps("[{mirror: {weight: 5}}]"), "matches and mirror need spec.traffic.routeRefs"},
+		"MirrorWithWeight": {"evidence of copies and of users must not be mixed up", "Rollout",
+			routed + "  steps: [{weight: 5, mirror: {weight: 5}}]", "mirror is for a step of its own"},
+		"MirrorWithMatches": {"nor that of copies and of those who match", "Rollout",
+			routed + "  steps: [{matches: [{headers: [{name: x, value: b}]}], mirror: {weight: 5}}]", "mirror is for a step of its own"},
+		"MirrorOfNothing": {"a mirror of no request is none", "Rollout",
+			routed + "  steps: [{mirror: {weight: 0}}]", "spec.steps[0].mirror.weight in body should be greater than or equal to 1"},
+		"FaultWithoutMatches": {"a fault is for the canary's requests alone", "Rollout",
+			virtual + "  steps: [{weight: 5, fault: {type: Abort, abort: {httpStatus: 503}, weight: 10}}]", "fault needs matches"},
+		"FaultInHTTPRoute": {"Gateway API has no faults", "Rollout",
+			routed + "  steps: [{matches: [{headers: [{name: x, value: b}]}], fault: {type: Abort, abort: {httpStatus: 503}, weight: 10}}]", "fault needs routes of kind VirtualService"},
+		"FaultOfTwoTypes": {"one type, one member", "Rollout",
+			virtual + "  steps: [{matches: [{headers: [{name: x, value: b}]}], fault: {type: Delay, abort: {httpStatus: 503}, weight: 10}}]", "a fault of type Delay has delay"},
+		"NoDelay": {"a delay of nothing is none", "Rollout",
+			virtual + "  steps: [{matches: [{headers: [{name: x, value: b}]}], fault: {type: Delay, delay: {duration: 0s}, weight: 10}}]", "duration must be longer than zero"},
+		"EmptyMatch": {"a match of nothing would be one of everything", "Rollout",
+			routed + "  steps: [{matches: [{}]}]", "should have at least 1 properties"},
+		"TwoCookies": {"all cookies are one header", "Rollout",
+			routed + "  steps: [{matches: [{cookies: [{name: a, value: b}, {name: c, value: d}]}]}]", "must have at most 1 item"},
+		"HeaderName": {"a header's name is a token", "Rollout",
+			routed + "  steps: [{matches: [{headers: [{name: 'a b', value: b}]}]}]", "spec.steps[0].matches[0].headers[0].name"},
 		"OnMissingData": {"missing data never let a release go on", "Rollout",
 			workload + "  analysis: {templateRefs: [{name: a}], onMissingData: Advance}", `supported values: "Hold", "Rollback"`},
 		"AnalysisWithoutTemplates": {"an analysis needs metrics", "Rollout",
@@ -191,6 +219,25 @@ func TestBadObjectsAreRefused(t *testing.T) {
 	}
 }
 
+// largestExtras are as many matches as the schema admits, and a fault.
+func largestExtras(long func(prefix string, i int) string) v1alpha1.Extras {
+	values := func(n int) []v1alpha1.ValueMatch {
+		var out []v1alpha1.ValueMatch
+		for i := range n {
+			out = append(out, v1alpha1.ValueMatch{Name: long("n", i), Value: strings.Repeat("v", 256)})
+		}
+		return out
+	}
+	var matches []v1alpha1.Match
+	for range 8 {
+		matches = append(matches, v1alpha1.Match{Headers: values(8), Cookies: values(1), QueryParams: values(8)})
+	}
+	return v1alpha1.Extras{
+		Matches: matches,
+		Fault:   &v1alpha1.Fault{Type: v1alpha1.FaultDelay, Delay: &v1alpha1.FaultDelayed{Duration: "99999h99999h99999h99999h"}, Weight: 100},
+	}
+}
+
 // The longest and widest object that the schema admits must not exceed the
 // limits at which the API server stops to evaluate rules.
 func TestLargestRolloutIsAccepted(t *testing.T) {
@@ -202,9 +249,18 @@ func TestLargestRolloutIsAccepted(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: strings.Repeat("a", 52)},
 		Spec:       v1alpha1.RolloutSpec{WorkloadRef: v1alpha1.WorkloadReference{Kind: "Deployment", Name: strings.Repeat("a", 253)}},
 	}
+	r.Spec.Traffic = &v1alpha1.Traffic{}
+	for i := range 8 {
+		ref := v1alpha1.RouteReference{Kind: "VirtualService", Name: strings.Repeat("r", 252) + string(rune('a'+i))}
+		for j := range 16 {
+			ref.RuleNames = append(ref.RuleNames, strings.Repeat("n", 252)+string(rune('a'+j)))
+		}
+		r.Spec.Traffic.RouteRefs = append(r.Spec.Traffic.RouteRefs, ref)
+	}
 	for i := range 30 {
 		weight, replicas := intstr.FromString("0.99%"), intstr.FromString("100%")
 		step := v1alpha1.Step{Name: long("s", i), Weight: &weight, Replicas: &replicas, Gates: &v1alpha1.Gates{Hold: "99999h99999h99999h99999h"}}
+		step.Extras = largestExtras(long)
 		for j := range 4 {
 			step.Gates.Approvals = append(step.Gates.Approvals, v1alpha1.ApprovalGate{Name: long("g", i*4+j), Timeout: "99999h99999h99999h99999h"})
 		}
