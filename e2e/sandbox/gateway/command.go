@@ -23,7 +23,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
 )
 
 // ControllerName is the controller name of the GatewayClasses that the gateway
@@ -112,7 +112,7 @@ func (f *flags) options(log *slog.Logger) (options, error) {
 // first configuration is in force, so no request is refused for want of it.
 func (f *flags) serve(ctx context.Context, core kubernetes.Interface, gw gatewayclient.Interface, o options) error {
 	registry := prometheus.NewRegistry()
-	p := proxy.New(registry)
+	p := proxy.New(registry, "sandbox_gateway")
 	c, err := newController(core, gw, p, o)
 	if err != nil {
 		return fmt.Errorf("cannot watch: %w", err)

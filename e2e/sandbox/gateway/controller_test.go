@@ -26,7 +26,7 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayfake "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned/fake"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
 )
 
 // patience is how long a test waits for what has to come at once.
@@ -50,7 +50,7 @@ func newRig(t *testing.T, route *gwv1.HTTPRoute, core ...runtime.Object) *rig {
 		ObjectMeta: metav1.ObjectMeta{Name: "sandbox", Generation: 1}, Spec: gwv1.GatewayClassSpec{ControllerName: ControllerName},
 	}
 	r := &rig{
-		t: t, core: fake.NewClientset(core...), gw: gatewayfake.NewSimpleClientset(class, route), proxy: proxy.New(prometheus.NewRegistry()),
+		t: t, core: fake.NewClientset(core...), gw: gatewayfake.NewSimpleClientset(class, route), proxy: proxy.New(prometheus.NewRegistry(), "sandbox_gateway"),
 	}
 	// The fake would file a Gateway that it is made with under a wrong plural.
 	if _, err := r.gw.GatewayV1().Gateways("infra").Create(t.Context(), newGateway(open("http")), metav1.CreateOptions{}); err != nil {

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
 )
 
 // backends are the backends in use, by what they stand for. They live as long

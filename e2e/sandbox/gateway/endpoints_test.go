@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
 )
 
 // newSlice makes an EndpointSlice of Service shop/service with one port.

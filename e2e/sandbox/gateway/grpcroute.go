@@ -8,7 +8,7 @@ import (
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/match"
 )
 
 // fromGRPCRoute reads a GRPCRoute. A gRPC call is an HTTP request for the path

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/match"
 )
 
 // listener is a listener of one of the Gateways, with what is attached to it.

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
 )
 
 // epoch is when the oldest object of a test was made.

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/match"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
 )
 
 // world is what a configuration is made of.

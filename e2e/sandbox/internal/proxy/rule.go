@@ -1,5 +1,6 @@
-// Package proxy is the gateway's data plane: it sends requests to the endpoints
-// of backends as the rules of a table say.
+// Package proxy is the data plane of the gateway and of the outbound proxy: it
+// sends requests to the endpoints of backends as rules say, which are found in a
+// table or handed over with the request.
 //
 // A new table is in force for every request that arrives after SetTable has
 // returned, and an endpoint gets no request that arrives after Backend.Set has
@@ -11,7 +12,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/match"
 )
 
 // Table says which rule is for a request.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/match"
 )
 
 // Proxy answers requests by sending them to backends. It is safe for
@@ -25,9 +25,9 @@ type Proxy struct {
 }
 
 // New returns a proxy with an empty table, which answers every request with
-// 404. Its metrics are registered with registry.
-func New(registry prometheus.Registerer) *Proxy {
-	p := &Proxy{metrics: newMetrics(registry), mirrors: make(chan struct{}, maxMirrors)}
+// 404. Its metrics are registered with registry; their names begin with name.
+func New(registry prometheus.Registerer, name string) *Proxy {
+	p := &Proxy{metrics: newMetrics(registry, name), mirrors: make(chan struct{}, maxMirrors)}
 	p.table.Store(match.NewTable[*Rule](nil))
 	p.reverse = httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -82,8 +82,18 @@ func (x *exchange) grpcStatus() string {
 	return x.response.Header.Get("Grpc-Status")
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP answers one request as the table says.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rule, ok := p.table.Load().Find(r)
+	if !ok {
+		rule = nil
+	}
+	p.Serve(w, r, rule)
+}
+
+// Serve answers one request by a rule that the caller has found; nil stands for
+// none.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *Rule) {
 	x := &exchange{
 		start: time.Now(),
 		grpc:  strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"),
@@ -104,12 +114,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// cannot do it, as HTTP/2's, do so anyway.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	rule, ok := p.table.Load().Find(r)
-	if !ok {
+	if rule == nil {
 		answer(w, x, http.StatusNotFound, "no route matches this request")
 		return
 	}
 	x.rule = rule
+	var ok bool
 	if x.backend, ok = rule.pick(); !ok {
 		answer(w, x, http.StatusInternalServerError, "the rule has no backend with a weight")
 		return

@@ -19,6 +19,14 @@ var errNoEndpoints = errors.New("no ready endpoint")
 // that an endpoint was removed just as it was chosen.
 const maxAttempts = 10
 
+// reconnect is the pause of a patient backend after which it tries again to
+// connect to endpoints of which none could be.
+const reconnect = 50 * time.Millisecond
+
+// errNotConnected says that there was no connection to send a request on, so
+// that nothing of it can have arrived.
+var errNotConnected = errors.New("not connected")
+
 // Endpoint is a place to send requests to.
 type Endpoint struct {
 	// Address is the IP and port.
@@ -31,9 +39,12 @@ type Endpoint struct {
 // concurrent use.
 type Backend struct {
 	protocols *http.Protocols
+	patience  time.Duration
 	turn      atomic.Uint64
 	current   atomic.Pointer[[]*endpoint]
 	mu        sync.Mutex // held by Set
+	// changed is closed by the next Set.
+	changed atomic.Pointer[chan struct{}]
 }
 
 // NewBackend returns a backend without endpoints, whose endpoints speak
@@ -43,6 +54,17 @@ func NewBackend(h2c bool) *Backend {
 	b.protocols.SetHTTP1(!h2c)
 	b.protocols.SetUnencryptedHTTP2(h2c)
 	b.current.Store(new([]*endpoint))
+	b.changed.Store(new(make(chan struct{})))
+	return b
+}
+
+// NewPatientBackend returns a backend that does as the balancer of a mesh's
+// proxy, which knows to which endpoints it has a connection: a request goes on
+// to the next endpoint if the first cannot be connected to, and waits for that
+// time in all while there is none. Other failures it passes on.
+func NewPatientBackend(h2c bool, patience time.Duration) *Backend {
+	b := NewBackend(h2c)
+	b.patience = patience
 	return b
 }
 
@@ -73,6 +95,7 @@ func (b *Backend) Set(endpoints []Endpoint) {
 	}
 	// In this order no request chooses an endpoint that is already marked.
 	b.current.Store(&next)
+	close(*b.changed.Swap(new(make(chan struct{}))))
 	for _, e := range gone {
 		e.remove()
 	}
@@ -96,11 +119,36 @@ func (b *Backend) CloseIdle() {
 }
 
 // send sends a request to one endpoint, and to another only if the first has
-// been removed and has not got a byte of it. It returns the endpoint that was
-// sent to last.
+// not got a byte of it and has been removed, or could not be connected to by a
+// patient backend. It returns the endpoint that was sent to last.
 func (b *Backend) send(r *http.Request) (*http.Response, Endpoint, error) {
+	if b.patience == 0 {
+		return b.try(r)
+	}
+	patience := time.NewTimer(b.patience)
+	defer patience.Stop()
+	for {
+		changed := *b.changed.Load()
+		response, last, err := b.try(r)
+		if err == nil || !errors.Is(err, errNoEndpoints) && !errors.Is(err, errNotConnected) {
+			return response, last, err
+		}
+		select {
+		case <-changed:
+		case <-time.After(reconnect):
+		case <-patience.C:
+			return nil, last, err
+		case <-r.Context().Done():
+			return nil, last, err
+		}
+	}
+}
+
+// try is send without the waiting.
+func (b *Backend) try(r *http.Request) (*http.Response, Endpoint, error) {
 	var last Endpoint
-	for range maxAttempts {
+	refused := 0
+	for range max(maxAttempts, len(*b.current.Load())) {
 		endpoints := *b.current.Load()
 		if len(endpoints) == 0 {
 			return nil, last, errNoEndpoints
@@ -108,8 +156,17 @@ func (b *Backend) send(r *http.Request) (*http.Response, Endpoint, error) {
 		e := endpoints[b.turn.Add(1)%uint64(len(endpoints))]
 		last = e.Endpoint
 		response, again, err := e.send(r)
-		if err == nil || !again || r.Context().Err() != nil {
-			return response, last, err
+		switch {
+		case err == nil:
+			return response, last, nil
+		case r.Context().Err() != nil:
+			return nil, last, err
+		case b.patience > 0 && errors.Is(err, errNotConnected):
+			if refused++; refused >= len(endpoints) {
+				return nil, last, err
+			}
+		case !again:
+			return nil, last, err
 		}
 	}
 	return nil, last, errors.New("every endpoint chosen was removed at that moment")

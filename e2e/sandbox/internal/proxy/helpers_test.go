@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/weir-dev/weir/e2e/sandbox/gateway/internal/match"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/match"
 )
 
 // serve starts a server for handler, of HTTP/1.1 and of HTTP/2 without TLS.
@@ -101,7 +101,7 @@ type fixture struct {
 func newFixture(t *testing.T, r *Rule) *fixture {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	p := New(registry)
+	p := New(registry, "sandbox_gateway")
 	if r != nil {
 		p.SetTable(tableOf(r))
 	}

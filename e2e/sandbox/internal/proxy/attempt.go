@@ -82,6 +82,9 @@ func (e *endpoint) send(r *http.Request) (response *http.Response, again bool, e
 	response, err = e.transport.RoundTrip(out)
 	if err != nil {
 		again = a.unsent() && (e.removed.Load() || a.reused)
+		if a.conn == nil {
+			err = fmt.Errorf("%w: %w", errNotConnected, err)
+		}
 		return nil, again, fmt.Errorf("cannot send to %s: %w", e.Address, err)
 	}
 	return response, false, nil

@@ -15,24 +15,24 @@ type metrics struct {
 	mirrors  *prometheus.CounterVec
 }
 
-func newMetrics(registry prometheus.Registerer) *metrics {
+func newMetrics(registry prometheus.Registerer, name string) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_gateway_requests_total",
+			Name: name + "_requests_total",
 			Help: "Requests by route, rule, service drawn, pod sent to and the code the caller got. " +
 				"Code 499 means that the caller went away, code 0 that the answer was cut short.",
 		}, []string{"namespace", "route", "rule", "service", "code", "pod"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "sandbox_gateway_request_duration_seconds",
+			Name:    name + "_request_duration_seconds",
 			Help:    "Time from the arrival of a request to the end of its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"namespace", "route", "service"}),
 		grpc: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_gateway_grpc_calls_total",
+			Name: name + "_grpc_calls_total",
 			Help: "gRPC calls by route, rule, service drawn, pod sent to and gRPC status.",
 		}, []string{"namespace", "route", "rule", "service", "status", "pod"}),
 		mirrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_gateway_mirrored_requests_total",
+			Name: name + "_mirrored_requests_total",
 			Help: `Copies of requests by route, rule, service, pod sent to and the code of the answer, ` +
 				`"error" when there was none, or "dropped" when it was not sent.`,
 		}, []string{"namespace", "route", "rule", "service", "code", "pod"}),
