@@ -58,6 +58,9 @@ func (b *bringUp) run(ctx context.Context) error {
 	if !opts.NoPrometheus {
 		g.Go(func() error { return b.waitHTTP(groupCtx, config, b.info.PrometheusURL+"/-/ready") })
 	}
+	if opts.Linkerd {
+		g.Go(func() error { return b.waitLinkerd(groupCtx) })
+	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -122,6 +125,11 @@ func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 	}
 	if err := creator.files(ctx, crdFS, "crds/*.yaml"); err != nil {
 		return err
+	}
+	if b.components.opts.Linkerd {
+		if err := b.startLinkerd(ctx, creator); err != nil {
+			return err
+		}
 	}
 	if b.components.opts.NoGateway {
 		return nil

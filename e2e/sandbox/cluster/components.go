@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -140,6 +141,10 @@ var controllers = []string{
 }
 
 func (c components) controllerManager() control.Process {
+	controllers := controllers
+	if c.opts.Linkerd {
+		controllers = append(slices.Clip(controllers), endpointsController)
+	}
 	return c.controlPlane("kube-controller-manager",
 		"--kubeconfig="+Kubeconfig(c.layout.dir, "kube-controller-manager", false),
 		"--controllers="+strings.Join(controllers, ","),

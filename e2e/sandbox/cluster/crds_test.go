@@ -43,7 +43,7 @@ func TestCRDsAreThoseOfTheModule(t *testing.T) {
 
 // All embedded YAML decodes to objects that can be created.
 func TestManifests(t *testing.T) {
-	for _, pattern := range []string{"manifests/base.yaml", "manifests/gateway.yaml"} {
+	for _, pattern := range []string{"manifests/base.yaml", "manifests/gateway.yaml", "manifests/linkerd.yaml"} {
 		f, err := manifestFS.Open(pattern)
 		if err != nil {
 			t.Fatal(err)

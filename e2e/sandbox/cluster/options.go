@@ -14,6 +14,8 @@ type Options struct {
 	BulkNodes int
 	// NoPrometheus and NoGateway leave these out.
 	NoPrometheus, NoGateway bool
+	// Linkerd adds its destination controller.
+	Linkerd bool
 	// ScrapeInterval of Prometheus.
 	ScrapeInterval time.Duration
 	// FeatureGates of the API server, as in its flag: "A=true,B=false".
@@ -47,6 +49,8 @@ type Info struct {
 	InsideAPIServerURL  string `json:"insideAPIServerURL"`
 	InsideGatewayURL    string `json:"insideGatewayURL,omitempty"`
 	InsidePrometheusURL string `json:"insidePrometheusURL,omitempty"`
+	// InsideLinkerdAddress is where Linkerd's destination controller serves.
+	InsideLinkerdAddress string `json:"insideLinkerdAddress,omitempty"`
 	// AuditLog is empty when there is none.
 	AuditLog string `json:"auditLog,omitempty"`
 	// KubeProxy tells whether ClusterIPs work; if not, KubeProxyReason why.

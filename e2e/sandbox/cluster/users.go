@@ -40,6 +40,7 @@ var users = []user{
 	{"kubelet", "kubelet", []string{groupMasters}},
 	{"prometheus", "prometheus", nil},
 	{"gateway", "gateway", []string{groupMasters}},
+	{linkerdUser, linkerdUser, nil},
 	{"alice", "alice", []string{groupSRELeads}},
 	{"bob", "bob", []string{groupSRELeads}},
 	{"carol", "carol", []string{groupDevs}},
