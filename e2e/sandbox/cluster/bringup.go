@@ -134,13 +134,18 @@ func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 	if b.components.opts.NoGateway {
 		return nil
 	}
+	return b.startGateway(ctx, creator)
+}
+
+// startGateway starts the gateway and waits until it serves.
+func (b *bringUp) startGateway(ctx context.Context, creator *creator) error {
 	if err := creator.files(ctx, manifestFS, "manifests/gateway.yaml"); err != nil {
 		return err
 	}
 	if err := b.start(ctx, b.components.gateway()); err != nil {
 		return err
 	}
-	err = b.until(ctx, func(ctx context.Context) (bool, error) { return creator.programmed(ctx) })
+	err := b.until(ctx, func(ctx context.Context) (bool, error) { return creator.programmed(ctx) })
 	if err != nil {
 		return fmt.Errorf("the gateway does not take its Gateway up: %w", err)
 	}

@@ -78,7 +78,7 @@ func (b *bringUp) waitLinkerd(ctx context.Context) error {
 		return true, c.Close()
 	})
 	if err != nil {
-		return fmt.Errorf("Linkerd's destination controller does not serve: %w", err)
+		return fmt.Errorf("the destination controller of Linkerd does not serve: %w", err)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	gatewayclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/weir-dev/weir/e2e/sandbox/internal/proxy"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/serve"
 )
 
 // ControllerName is the controller name of the GatewayClasses that the gateway
@@ -118,9 +119,9 @@ func (f *flags) serve(ctx context.Context, core kubernetes.Interface, gw gateway
 		return fmt.Errorf("cannot watch: %w", err)
 	}
 	var ready readiness
-	admin, err := start(f.adminListen, adminHandler(registry, p, &ready), new(http.Protocols))
+	admin, err := serve.Start(f.adminListen, adminHandler(registry, p, &ready), new(http.Protocols))
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot serve the admin port: %w", err)
 	}
 	defer admin.Close() //nolint:errcheck // the process is about to end
 
@@ -129,9 +130,9 @@ func (f *flags) serve(ctx context.Context, core kubernetes.Interface, gw gateway
 	}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	data, err := start(f.listen, p, protocols)
+	data, err := serve.Start(f.listen, p, protocols)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot serve Gateways: %w", err)
 	}
 	o.log.Info("serving", slog.String("address", f.listen))
 	ready.set()
@@ -143,9 +144,9 @@ func (f *flags) serve(ctx context.Context, core kubernetes.Interface, gw gateway
 	watching.Go(func() {
 		defer cancel()
 		select {
-		case err := <-data.failed:
+		case err := <-data.Failed:
 			failure = fmt.Errorf("cannot serve %s: %w", f.listen, err)
-		case err := <-admin.failed:
+		case err := <-admin.Failed:
 			failure = fmt.Errorf("cannot serve %s: %w", f.adminListen, err)
 		case <-ctx.Done():
 		}
@@ -156,31 +157,6 @@ func (f *flags) serve(ctx context.Context, core kubernetes.Interface, gw gateway
 	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()
 	return errors.Join(failure, data.Shutdown(last))
-}
-
-// server is an HTTP server and how it ended.
-type server struct {
-	*http.Server
-	failed chan error
-}
-
-// start listens and serves in the background.
-func start(address string, handler http.Handler, protocols *http.Protocols) (*server, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen: %w", err)
-	}
-	protocols.SetHTTP1(true)
-	s := &server{
-		Server: &http.Server{Handler: handler, Protocols: protocols, ReadHeaderTimeout: 30 * time.Second},
-		failed: make(chan error, 1),
-	}
-	go func() {
-		if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- err
-		}
-	}()
-	return s, nil
 }
 
 // adminHandler serves what tells of the gateway itself.

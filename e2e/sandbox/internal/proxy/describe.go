@@ -27,23 +27,27 @@ func (p *Proxy) Describe() []Description {
 	list := []Description{}
 	for e := range p.Table().All {
 		// A rule with several matches has several entries in a row or apart.
-		d := Description{Host: e.Host, Kind: e.Rule.Kind, Route: e.Rule.Namespace + "/" + e.Rule.Route, Rule: e.Rule.Name}
-		if known(list, d) {
-			continue
+		if d := e.Rule.Describe(e.Host); !known(list, d) {
+			list = append(list, d)
 		}
-		var total int64
-		for _, b := range e.Rule.Backends {
-			total += b.Weight
-		}
-		for _, b := range e.Rule.Backends {
-			d.Backends = append(d.Backends, describe(b.Service, b.Weight, total, b.Backend))
-		}
-		for _, m := range e.Rule.Mirrors {
-			d.Mirrors = append(d.Mirrors, describe(m.Service, m.Numerator, m.Denominator, m.Backend))
-		}
-		list = append(list, d)
 	}
 	return list
+}
+
+// Describe tells what a rule does with the requests for a host.
+func (r *Rule) Describe(host string) Description {
+	d := Description{Host: host, Kind: r.Kind, Route: r.Namespace + "/" + r.Route, Rule: r.Name}
+	var total int64
+	for _, b := range r.Backends {
+		total += b.Weight
+	}
+	for _, b := range r.Backends {
+		d.Backends = append(d.Backends, describe(b.Service, b.Weight, total, b.Backend))
+	}
+	for _, m := range r.Mirrors {
+		d.Mirrors = append(d.Mirrors, describe(m.Service, m.Numerator, m.Denominator, m.Backend))
+	}
+	return d
 }
 
 func known(list []Description, d Description) bool {
