@@ -14,8 +14,9 @@ import (
 
 // Images of the sandbox itself.
 const (
-	shopImage    = "weir.dev/shop"    // the demo app
-	missingImage = "weir.dev/missing" // cannot be pulled, ever
+	shopImage     = "weir.dev/shop"             // the demo app
+	outboundImage = "weir.dev/linkerd-outbound" // the stand-in for Linkerd's proxy
+	missingImage  = "weir.dev/missing"          // cannot be pulled, ever
 )
 
 // programs knows which program stands for an image.
@@ -61,6 +62,9 @@ func (p programs) command(spec *corev1.Container) (path string, args []string, f
 	program := p.images[name]
 	if name == shopImage || program == "shop" {
 		return p.sandbox, append([]string{"shop"}, spec.Args...), nil
+	}
+	if name == outboundImage {
+		return p.sandbox, append([]string{"outbound"}, spec.Args...), nil
 	}
 	if program == "" {
 		return "", nil, &startError{"ErrImagePull", fmt.Errorf(

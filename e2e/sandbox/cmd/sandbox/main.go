@@ -8,14 +8,16 @@ import (
 	"os"
 
 	"github.com/weir-dev/weir/e2e/sandbox/cli"
+	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/sandbox/gateway"
 	"github.com/weir-dev/weir/e2e/sandbox/kubelet"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
+	"github.com/weir-dev/weir/e2e/sandbox/outbound"
 	"github.com/weir-dev/weir/e2e/sandbox/shop"
 )
 
 func main() {
-	err := cli.New(gateway.Command(), kubelet.Command(), load.Command(), shop.Command()).Execute()
+	err := cli.New(gateway.Command(), kubelet.Command(), load.Command(), outbound.Command(cluster.LinkerdAddress), shop.Command()).Execute()
 	os.Exit(exitCode(err))
 }
 
