@@ -76,7 +76,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	l := p.logical(authority)
 	if l.rules.Load() == nil {
-		p.await(r.Context(), l.ready)
+		ctx, stop := context.WithTimeout(r.Context(), p.patience)
+		defer stop()
+		await(ctx, l.ready)
 	}
 	if current := l.rules.Load(); current != nil {
 		p.data.Serve(w, r, current.of(r))
@@ -86,13 +88,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.data.Serve(w, r, newRule(authority, []proxy.WeightedBackend{{Service: authority, Weight: 1, Backend: proxy.NewBackend(false)}}))
 }
 
-// await waits until a channel is closed, as long as a request waits.
-func (p *Proxy) await(ctx context.Context, heard <-chan struct{}) {
-	timer := time.NewTimer(p.patience)
-	defer timer.Stop()
+// await waits until a channel is closed or ctx ends.
+func await(ctx context.Context, heard <-chan struct{}) {
 	select {
 	case <-heard:
-	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
@@ -122,8 +121,10 @@ func (p *Proxy) adopt(l *logical, targets []destination.Target) {
 		http1 = append(http1, proxy.WeightedBackend{Service: s.authority, Weight: s.weight, Backend: c.http1})
 		http2 = append(http2, proxy.WeightedBackend{Service: s.authority, Weight: s.weight, Backend: c.http2})
 	}
+	ctx, stop := context.WithTimeout(p.ctx, p.patience)
+	defer stop()
 	for _, c := range all {
-		p.await(p.ctx, c.heard)
+		await(ctx, c.heard)
 	}
 	first := l.rules.Swap(&rules{http1: newRule(l.authority, http1), http2: newRule(l.authority, http2)}) == nil
 	if first {

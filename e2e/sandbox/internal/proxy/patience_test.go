@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,8 +11,8 @@ import (
 
 func TestPatientBackend(t *testing.T) {
 	const short, long = 100 * time.Millisecond, time.Minute
-	up := newCounter(t, says("up"))
-	works := endpointOf(t, up.Server, "up")
+	sent := strings.Repeat("x", 100) // nothing of it may be lost in attempts that fail
+	works := endpointOf(t, serve(t, http.HandlerFunc(echo)), "up")
 	down := func(t *testing.T) Endpoint { return endpointAt(t, closedPort(t), "down") }
 	cases := map[string]struct {
 		reason    string
@@ -20,28 +21,30 @@ func TestPatientBackend(t *testing.T) {
 		// later replaces the endpoints when the request has arrived.
 		later []Endpoint
 		code  int
+		body  string
 	}{
-		"NextEndpoint":   {"of three endpoints one can be connected to", short, []Endpoint{works, down(t), down(t)}, nil, http.StatusOK},
-		"AllRefuse":      {"patience ends", short, []Endpoint{down(t)}, nil, http.StatusBadGateway},
-		"None":           {"patience ends", short, nil, nil, http.StatusServiceUnavailable},
-		"ComesLater":     {"the first endpoint comes while the request waits", long, nil, []Endpoint{works}, http.StatusOK},
-		"ReplacedLater":  {"the endpoint that refuses is replaced", long, []Endpoint{down(t)}, []Endpoint{works}, http.StatusOK},
-		"RefusesOnlyNow": {"an endpoint is tried again", long, []Endpoint{down(t), down(t)}, []Endpoint{down(t), works}, http.StatusOK},
+		"NextEndpoint":   {"of three endpoints one can be connected to", short, []Endpoint{works, down(t), down(t)}, nil, http.StatusOK, sent},
+		"AllRefuse":      {"patience ends", short, []Endpoint{down(t)}, nil, http.StatusBadGateway, ""},
+		"None":           {"patience ends", short, nil, nil, http.StatusServiceUnavailable, ""},
+		"ComesLater":     {"the first endpoint comes while the request waits", long, nil, []Endpoint{works}, http.StatusOK, sent},
+		"ReplacedLater":  {"the endpoint that refuses is replaced", long, []Endpoint{down(t)}, []Endpoint{works}, http.StatusOK, sent},
+		"RefusesOnlyNow": {"an endpoint is tried again", long, []Endpoint{down(t), down(t)}, []Endpoint{down(t), works}, http.StatusOK, sent},
 	}
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			b := NewPatientBackend(false, tc.patience)
-			b.Set(tc.endpoints)
-			f := newFixture(t, rule(b))
-			if tc.later != nil {
-				time.AfterFunc(short, func() { b.Set(tc.later) })
-			}
-			// Of a body nothing may be lost in the attempts that failed.
-			code, body, _ := f.do(t, http.MethodPost, strings.Repeat("x", 100))
-			if code != tc.code {
-				t.Errorf("%s: answer %d %q, want %d", tc.reason, code, body, tc.code)
-			}
-		})
+		for _, h2c := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/h2c=%v", name, h2c), func(t *testing.T) {
+				b := NewPatientBackend(h2c, tc.patience)
+				b.Set(tc.endpoints)
+				f := newFixture(t, rule(b))
+				if tc.later != nil {
+					time.AfterFunc(short, func() { b.Set(tc.later) })
+				}
+				code, body, _ := f.do(t, http.MethodPost, sent)
+				if want := cmp.Or(tc.body, body); code != tc.code || body != want {
+					t.Errorf("%s: answer %d %q, want %d %q", tc.reason, code, body, tc.code, want)
+				}
+			})
+		}
 	}
 }
 
