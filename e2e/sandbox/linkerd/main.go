@@ -1,10 +1,9 @@
 // Command sandbox-linkerd is Linkerd's destination controller, which tells
 // proxies how to share the requests for a Service and where its endpoints are.
 //
-// It is the real one of April 2020: later versions are not to be had as a Go
-// module. What it reads of ServiceProfiles and what it streams of them is the
-// same as of today's Linkerd; Services are another matter, whose endpoints it
-// reads from Endpoints objects and not from EndpointSlices.
+// It is the real one, of April 2020. Later versions make the same weights of a
+// ServiceProfile's dstOverrides. Unlike them it reads the endpoints of Services
+// from Endpoints and not from EndpointSlices, and weights from TrafficSplits, too.
 package main
 
 import (
