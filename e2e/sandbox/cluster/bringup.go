@@ -55,11 +55,11 @@ func (b *bringUp) run(ctx context.Context) error {
 	g, groupCtx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.install(groupCtx, config) })
 	g.Go(func() error { return b.waitCluster(groupCtx, config) })
-	if !opts.NoPrometheus {
-		g.Go(func() error { return b.waitHTTP(groupCtx, config, b.info.PrometheusURL+"/-/ready") })
-	}
 	if opts.Linkerd {
 		g.Go(func() error { return b.waitLinkerd(groupCtx) })
+	}
+	if !opts.NoPrometheus {
+		g.Go(func() error { return b.waitHTTP(groupCtx, config, b.info.PrometheusURL+"/-/ready") })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -123,22 +123,21 @@ func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
-	if err := creator.files(ctx, crdFS, "crds/*.yaml"); err != nil {
-		return err
-	}
 	if b.components.opts.Linkerd {
 		if err := b.startLinkerd(ctx, creator); err != nil {
 			return err
 		}
 	}
+	if err := creator.files(ctx, crdFS, "crds/*.yaml"); err != nil {
+		return err
+	}
+	return b.installGateway(ctx, creator)
+}
+
+func (b *bringUp) installGateway(ctx context.Context, creator *creator) error {
 	if b.components.opts.NoGateway {
 		return nil
 	}
-	return b.startGateway(ctx, creator)
-}
-
-// startGateway starts the gateway and waits until it serves.
-func (b *bringUp) startGateway(ctx context.Context, creator *creator) error {
 	if err := creator.files(ctx, manifestFS, "manifests/gateway.yaml"); err != nil {
 		return err
 	}

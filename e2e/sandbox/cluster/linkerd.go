@@ -19,7 +19,7 @@ const LinkerdDestination = "linkerd-destination"
 const LinkerdAddress = linkerdIP + ":8086"
 
 const (
-	linkerdIP = "10.0.0.6"
+	linkerdIP = "10.0.0.7"
 	// linkerdAdmin is where it serves its metrics, once it serves proxies.
 	linkerdAdmin = linkerdIP + ":9996"
 	// linkerdUser is the name of its kubeconfig and its user name.

@@ -14,8 +14,6 @@ type Options struct {
 	BulkNodes int
 	// NoPrometheus and NoGateway leave these out.
 	NoPrometheus, NoGateway bool
-	// Linkerd adds its destination controller.
-	Linkerd bool
 	// ScrapeInterval of Prometheus.
 	ScrapeInterval time.Duration
 	// FeatureGates of the API server, as in its flag: "A=true,B=false".
@@ -23,6 +21,8 @@ type Options struct {
 	// DisableMutatingPolicies makes the API server one that does not know
 	// MutatingAdmissionPolicy, as those before Kubernetes 1.34.
 	DisableMutatingPolicies bool
+	// Linkerd adds its destination controller.
+	Linkerd bool
 	// NoAudit turns the audit log off.
 	NoAudit bool
 	// Images maps image names (without tag) to programs that run them.
@@ -49,10 +49,10 @@ type Info struct {
 	InsideAPIServerURL  string `json:"insideAPIServerURL"`
 	InsideGatewayURL    string `json:"insideGatewayURL,omitempty"`
 	InsidePrometheusURL string `json:"insidePrometheusURL,omitempty"`
-	// InsideLinkerdAddress is where Linkerd's destination controller serves.
-	InsideLinkerdAddress string `json:"insideLinkerdAddress,omitempty"`
 	// AuditLog is empty when there is none.
 	AuditLog string `json:"auditLog,omitempty"`
+	// InsideLinkerdAddress is where Linkerd's destination controller serves.
+	InsideLinkerdAddress string `json:"insideLinkerdAddress,omitempty"`
 	// KubeProxy tells whether ClusterIPs work; if not, KubeProxyReason why.
 	KubeProxy       bool   `json:"kubeProxy"`
 	KubeProxyReason string `json:"kubeProxyReason,omitempty"`

@@ -100,11 +100,11 @@ func newInfo(l layout, opts Options, p ports) *Info {
 		info.PrometheusURL = "http://" + p.prometheus.Addr().String()
 		info.InsidePrometheusURL = PrometheusURL
 	}
-	if opts.Linkerd {
-		info.InsideLinkerdAddress = LinkerdAddress
-	}
 	if !opts.NoAudit {
 		info.AuditLog = l.path("audit.log")
+	}
+	if opts.Linkerd {
+		info.InsideLinkerdAddress = LinkerdAddress
 	}
 	return info
 }

@@ -14,10 +14,12 @@ import (
 
 // Images of the sandbox itself.
 const (
-	shopImage     = "weir.dev/shop"             // the demo app
-	outboundImage = "weir.dev/linkerd-outbound" // the stand-in for Linkerd's proxy
-	missingImage  = "weir.dev/missing"          // cannot be pulled, ever
+	shopImage    = "weir.dev/shop"    // the demo app
+	missingImage = "weir.dev/missing" // cannot be pulled, ever
 )
+
+// linkerdImage is the stand-in for Linkerd's proxy.
+const linkerdImage = "weir.dev/linkerd-outbound"
 
 // programs knows which program stands for an image.
 type programs struct {
@@ -59,12 +61,12 @@ func (p programs) command(spec *corev1.Container) (path string, args []string, f
 		}
 		return path, slices.Concat(spec.Command[1:], spec.Args), nil
 	}
+	if name == linkerdImage && p.images[name] == "" {
+		return p.sandbox, append([]string{"outbound"}, spec.Args...), nil
+	}
 	program := p.images[name]
 	if name == shopImage || program == "shop" {
 		return p.sandbox, append([]string{"shop"}, spec.Args...), nil
-	}
-	if name == outboundImage {
-		return p.sandbox, append([]string{"outbound"}, spec.Args...), nil
 	}
 	if program == "" {
 		return "", nil, &startError{"ErrImagePull", fmt.Errorf(

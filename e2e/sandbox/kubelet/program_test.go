@@ -24,11 +24,6 @@ func TestCommand(t *testing.T) {
 			container: corev1.Container{Image: "weir.dev/shop:v1", Args: []string{"--x"}},
 			want:      want{path: "/bin/sandbox", args: []string{"shop", "--x"}},
 		},
-		"Outbound": {
-			reason:    "the stand-in for Linkerd's proxy is the sandbox's own",
-			container: corev1.Container{Image: "weir.dev/linkerd-outbound"},
-			want:      want{path: "/bin/sandbox", args: []string{"outbound"}},
-		},
 		"Mapped": {
 			reason:    "an image may stand for a program",
 			container: corev1.Container{Image: "weir.dev/weir:v0.1@sha256:00", Args: []string{"controller"}},
@@ -58,6 +53,11 @@ func TestCommand(t *testing.T) {
 			reason:    "a command that does not exist cannot run",
 			container: corev1.Container{Image: "nginx", Command: []string{"/does/not/exist"}},
 			want:      want{reason: "RunContainerError"},
+		},
+		"Linkerd": {
+			reason:    "the stand-in for Linkerd's proxy is the sandbox's own",
+			container: corev1.Container{Image: "weir.dev/linkerd-outbound"},
+			want:      want{path: "/bin/sandbox", args: []string{"outbound"}},
 		},
 	}
 	for name, tc := range cases {

@@ -22,7 +22,7 @@ func TestFromEnv(t *testing.T) {
 	}{
 		"Defaults": {
 			reason: "the ports are those of Linkerd's proxy",
-			want:   Config{"127.0.0.1:4140", "127.0.0.1:4191", "10.0.0.6:8086", 6 * time.Second},
+			want:   Config{"127.0.0.1:4140", "127.0.0.1:4191", "10.0.0.7:8086", 6 * time.Second},
 		},
 		"All": {
 			reason: "all can be set",
@@ -34,7 +34,7 @@ func TestFromEnv(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := FromEnv(func(name string) string { return tc.env[name] }, "10.0.0.6:8086")
+			got, err := FromEnv(func(name string) string { return tc.env[name] }, "10.0.0.7:8086")
 			if (err != nil) != tc.fails {
 				t.Fatalf("%s: error %v", tc.reason, err)
 			}
