@@ -244,15 +244,14 @@ func specProvider(rollout *v1alpha1.Rollout) v1alpha1.TrafficProvider {
 	switch {
 	case t == nil || len(t.RouteRefs) == 0:
 		return v1alpha1.ProviderKubernetes
-	case t.RouteRefs[0].Kind == virtualService:
+	case t.RouteRefs[0].Kind == "VirtualService":
 		return v1alpha1.ProviderIstio
+	case t.RouteRefs[0].Kind == "ServiceProfile":
+		return v1alpha1.ProviderLinkerd
 	default:
 		return v1alpha1.ProviderGatewayAPI
 	}
 }
-
-// virtualService is Istio's kind of route.
-const virtualService = "VirtualService"
 
 // routes are those of the spec and, while a release or its remains are there,
 // those that it was split on: a route that was taken out of the spec still has

@@ -51,6 +51,7 @@ type RolloutList struct {
 // RolloutSpec says how releases of one workload are to go.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.traffic) || !has(self.steps) || self.steps.all(s, !has(s.matches) && !has(s.mirror))",message="matches and mirror need spec.traffic.routeRefs: without routes there is nothing to tell requests apart by",fieldPath=".steps"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || !has(self.traffic) || !self.traffic.routeRefs.exists(r, r.kind == 'ServiceProfile') || self.steps.all(s, !has(s.matches) && !has(s.mirror))",message="a ServiceProfile has weights and nothing else: take matches and mirror out of the steps, or use an HTTPRoute with the Service as its parent",fieldPath=".steps"
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || !self.steps.exists(s, has(s.fault)) || has(self.traffic) && self.traffic.routeRefs.all(r, r.kind == 'VirtualService')",message="fault needs routes of kind VirtualService: no other kind has faults",fieldPath=".steps"
 type RolloutSpec struct {
 	// workloadRef names the workload in the Rollout's namespace. It is
@@ -136,7 +137,7 @@ type WorkloadReference struct {
 
 // TrafficProvider names who carries the split.
 //
-// +kubebuilder:validation:Enum=GatewayAPI;Istio;Kubernetes
+// +kubebuilder:validation:Enum=GatewayAPI;Istio;Linkerd;Kubernetes
 type TrafficProvider string
 
 // The providers.
@@ -145,6 +146,8 @@ const (
 	ProviderGatewayAPI TrafficProvider = "GatewayAPI"
 	// ProviderIstio splits by the weights of VirtualService.
 	ProviderIstio TrafficProvider = "Istio"
+	// ProviderLinkerd splits by the weights of ServiceProfile.
+	ProviderLinkerd TrafficProvider = "Linkerd"
 	// ProviderKubernetes splits by the number of pods behind the Service.
 	ProviderKubernetes TrafficProvider = "Kubernetes"
 )
@@ -166,11 +169,12 @@ const (
 
 // Traffic says which routes carry the workload's traffic.
 //
-// +kubebuilder:validation:XValidation:rule="self.routeRefs.all(r, r.kind == 'VirtualService') || self.routeRefs.all(r, r.kind != 'VirtualService')",message="routeRefs are of one API: of VirtualServices, or of HTTPRoutes and GRPCRoutes, since a mesh follows only one of the two for a Service",fieldPath=".routeRefs"
+// +kubebuilder:validation:XValidation:rule="self.routeRefs.all(r, r.kind == 'VirtualService') || self.routeRefs.all(r, r.kind == 'ServiceProfile') || self.routeRefs.all(r, r.kind in ['HTTPRoute', 'GRPCRoute'])",message="routeRefs are of one API: of VirtualServices, of ServiceProfiles, or of HTTPRoutes and GRPCRoutes, since a mesh follows only one of the two for a Service",fieldPath=".routeRefs"
 type Traffic struct {
 	// routeRefs name the routes. Every rule with a backend that is a Service
 	// which selects the workload's pods is split. Their kind says who carries the
-	// split: Gateway API (HTTPRoute, GRPCRoute) or Istio (VirtualService).
+	// split: Gateway API (HTTPRoute, GRPCRoute), Istio (VirtualService) or Linkerd
+	// (ServiceProfile).
 	// +required
 	// +listType=map
 	// +listMapKey=kind
@@ -197,7 +201,7 @@ type Traffic struct {
 type RouteReference struct {
 	// kind of the route.
 	// +required
-	// +kubebuilder:validation:Enum=HTTPRoute;GRPCRoute;VirtualService
+	// +kubebuilder:validation:Enum=HTTPRoute;GRPCRoute;VirtualService;ServiceProfile
 	Kind string `json:"kind"`
 	// name of the route.
 	// +required

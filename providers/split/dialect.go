@@ -72,7 +72,7 @@ type Rule struct {
 	// Name of the rule, empty where it has none.
 	Name string
 	// List is the field of the object that holds the rule, such as spec.rules, and
-	// Place the rule's place in it.
+	// Place the rule's place in it. Where the object is the rule, List is spec.
 	List  string
 	Place int
 	// Entries is the field of the rule with the backends, such as backendRefs.

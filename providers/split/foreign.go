@@ -57,11 +57,15 @@ func (r *route) carries(weight int32) bool {
 	return true
 }
 
-// lists are the fields of spec that hold the rules.
+// lists are the fields of spec that hold the rules, or the one that is the rule.
 func (r *route) lists() []string {
 	var lists []string
 	for _, v := range r.views {
-		lists = append(lists, strings.TrimPrefix(v.List, "spec."))
+		field, listed := strings.CutPrefix(v.List, "spec.")
+		if !listed {
+			field = v.Entries
+		}
+		lists = append(lists, field)
 	}
 	slices.Sort(lists)
 	return slices.Compact(lists)

@@ -272,6 +272,9 @@ func (r *route) services() []string {
 // RulePath is the path of a field of a rule in messages: by name where the rule
 // has one.
 func RulePath(r Rule, field string) string {
+	if r.List == "spec" {
+		return r.List + "." + field
+	}
 	id := fmt.Sprint(r.Place)
 	if r.Name != "" {
 		id = fmt.Sprintf("name=%q", r.Name)
