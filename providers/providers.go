@@ -82,6 +82,9 @@ type Observation struct {
 	// now. Where it has not, Message says which and why.
 	Accepted bool
 	Message  string
+	// Unannounced is true when no event will tell that this changes: what carries the
+	// routes was asked, and has to be asked again.
+	Unannounced bool
 	// Processed is true when the data plane has taken note of every route as it
 	// is now, whatever it thinks of it, or is known to be gone: what a route sends
 	// nothing to any more gets nothing. Another rule's mistake leaves a route not accepted for as long

@@ -204,7 +204,7 @@ func route(seen providers.Observation, routes int, extras *v1alpha1.Extras) *dec
 	out := &decide.Route{
 		Split: seen.Split, Weight: seen.Weight, LowestWeight: seen.LowestWeight,
 		Accepted: seen.Accepted, Processed: seen.Processed, Message: seen.Message, Stamp: seen.Stamp, HighestStamp: seen.HighestStamp,
-		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes,
+		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes, Unannounced: seen.Unannounced,
 		Whole: seen.Whole, Stray: seen.Stray,
 	}
 	if seen.Extras {

@@ -3,8 +3,11 @@ package linkerd
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/linkerd/linkerd2/controller/gen/apis/serviceprofile/v1alpha2"
 	"gomodules.xyz/jsonpatch/v2"
@@ -19,8 +22,19 @@ import (
 // overrides is where a profile has its weights.
 const overrides = "/spec/dstOverrides"
 
+// Streams tells what Linkerd's destination controller streams to proxies.
+type Streams interface {
+	// Weights of an authority, by the authorities without port that its requests go to
+	// instead, in ten-thousandths of a quantity; empty for none. An error means that the
+	// controller cannot be asked.
+	Weights(ctx context.Context, authority string) (map[string]uint32, error)
+}
+
 // profile is the dialect of ServiceProfile: one rule for all requests.
-type profile struct{}
+type profile struct {
+	// streams are asked what is in force; nil where nobody can be.
+	streams Streams
+}
 
 var _ split.Dialect = profile{}
 
@@ -171,7 +185,43 @@ func (profile) Refuse(_ *unstructured.Unstructured, rules []split.Rule) *split.R
 	return nil
 }
 
-// Status of a profile: there is none. Whoever streams it to proxies can be asked.
-func (profile) Status(context.Context, *unstructured.Unstructured, bool) split.Status {
-	return split.Status{Accepted: true, Processed: true}
+// streamTimeout bounds a question to the destination controller. A pass waits for it.
+const streamTimeout = 2 * time.Second
+
+// Status of a profile is what the destination controller streams to proxies. Where it
+// cannot be asked, what is written is taken for what is in force.
+func (p profile) Status(ctx context.Context, object *unstructured.Unstructured, _ bool) split.Status {
+	if p.streams == nil {
+		return split.Status{Accepted: true, Processed: true}
+	}
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	said, err := p.streams.Weights(ctx, object.GetName())
+	pending := func(problem string) split.Status {
+		return split.Status{Unannounced: true, Message: "ServiceProfile/" + object.GetName() + ": " + problem}
+	}
+	switch {
+	case err != nil:
+		return pending(fmt.Sprintf("Linkerd's destination controller cannot be asked: %v", err))
+	case !maps.Equal(said, streamed(object)):
+		return pending("Linkerd's destination controller streams other weights yet")
+	default:
+		return split.Status{Accepted: true, Processed: true}
+	}
+}
+
+// streamed is what the destination controller ought to stream for a profile: each
+// authority with a port, weights in ten-thousandths, as its profile translator has it.
+func streamed(object *unstructured.Unstructured) map[string]uint32 {
+	out := map[string]uint32{}
+	for _, o := range decode(object).Spec.DstOverrides {
+		out[withoutPort(o.Authority)] += uint32(o.Weight.MilliValue() * 10)
+	}
+	return out
+}
+
+// withoutPort is an authority without its port, which the controller fills in.
+func withoutPort(authority string) string {
+	host, _, _ := strings.Cut(authority, ":")
+	return strings.TrimSuffix(host, ".")
 }

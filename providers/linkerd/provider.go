@@ -26,13 +26,14 @@ var _ providers.Provider = Provider{}
 // New makes a provider that reads from the cache of c, or from live where it
 // must know, and writes through c.
 func New(c client.Client, live client.Reader) Provider {
-	return Provider{split.New(c, live, Part(live))}
+	return Provider{split.New(c, live, Part(live, nil))}
 }
 
 // Part of a splitter that splits the provider's kind of route beside others, and
-// that says where Linkerd would pass over those.
-func Part(live client.Reader) split.Part {
-	return split.Part{Dialects: []split.Dialect{profile{}}, Attached: routes{live: live}.attached}
+// that says where Linkerd would pass over those. What the destination controller
+// streams is evidence that weights are in force; streams may be nil.
+func Part(live client.Reader, streams Streams) split.Part {
+	return split.Part{Dialects: []split.Dialect{profile{streams: streams}}, Attached: routes{live: live}.attached}
 }
 
 // Name of the provider.

@@ -113,7 +113,7 @@ type Refusal struct{ Field, Problem, Remedy string }
 
 // Status is what the data plane says of one route; see providers.Observation.
 type Status struct {
-	Accepted, Processed bool
+	Accepted, Processed, Unannounced bool
 	// Message says who has not accepted it and why, where that is so.
 	Message string
 }

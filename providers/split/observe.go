@@ -15,6 +15,7 @@ type summary struct {
 // add a route that was read, and what its data plane says of it.
 func (s *summary) add(r *route, status Status) {
 	s.accept(status.Accepted, status.Message)
+	s.Unannounced = s.Unannounced || status.Unannounced
 	s.Processed = status.Processed && (s.routes == 0 || s.Processed)
 	s.stampOf(r.stamp())
 	s.routes++

@@ -65,6 +65,7 @@ func (p *pass) processed(what string) bool {
 	if since := p.waitsSince(); !p.in.Fresh && !since.IsZero() && p.in.Now.Sub(since) >= shortWait {
 		p.needLive = true
 	}
+	p.askAgain()
 	p.wake(p.in.Now.Add(problemInterval))
 	return p.wait(WaitExposure, what+because(r.Message))
 }

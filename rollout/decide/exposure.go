@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -302,6 +303,18 @@ func (p *pass) restore() bool {
 	return true
 }
 
+// acceptInterval is how often a data plane is asked that does not tell by itself what
+// it has accepted.
+const acceptInterval = time.Second
+
+// askAgain sees that the routes are looked at again, where no event will bring that
+// about.
+func (p *pass) askAgain() {
+	if p.in.Route.Unannounced {
+		p.wake(p.in.Now.Add(acceptInterval))
+	}
+}
+
 // needed is the number of available pods that a weight and extras need.
 func (p *pass) needed(weight int32, extras string) int32 {
 	n := p.in.Target.Replicas
@@ -318,6 +331,7 @@ func (p *pass) weigh() {
 	exact := r.carries(weight, extras)
 	switch {
 	case !r.Accepted:
+		p.askAgain()
 		p.wait(WaitExposure, "the data plane to accept the routes"+because(r.Message))
 	case r.exceeds(weight, extras):
 		p.wait(WaitExposure, "the data plane to accept the routes")

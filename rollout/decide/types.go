@@ -151,6 +151,9 @@ type Route struct {
 	// where not, Message says which and why.
 	Accepted bool
 	Message  string
+	// Unannounced says that no event will tell when the data plane has accepted the
+	// routes: it has to be asked again.
+	Unannounced bool
 	// Processed says that the data plane has taken note of every route as it is
 	// now, whatever it thinks of it: enough for taking exposure away.
 	Processed bool

@@ -12,5 +12,5 @@ import (
 // newRouter splits routes of every kind that Weir knows. One Rollout may have had
 // routes of one kind and have others now, both of which have to be given back.
 func newRouter(c client.Client, live client.Reader) *split.Splitter {
-	return split.New(c, live, gatewayapi.Part(live), istio.Part(live), linkerd.Part(live))
+	return split.New(c, live, gatewayapi.Part(live), istio.Part(live), linkerd.Part(live, nil))
 }
