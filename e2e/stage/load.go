@@ -38,15 +38,27 @@ func (s *Shop) LoadThroughGateway(ctx context.Context, rate int) (*Load, error) 
 // LoadOfHost sends requests of a protocol to a host at the gateway, with headers as
 // NAME=VALUE. The name tells the load from others of the shop.
 func (s *Shop) LoadOfHost(ctx context.Context, name, host string, protocol load.Protocol, rate int, headers ...string) (*Load, error) {
+	return s.startLoad(ctx, name, rate, through(gatewayURL, host, protocol, headers)...)
+}
+
+// LoadThroughProxy sends requests of a protocol for a host to a proxy, as a caller does
+// whose own proxy that is, with headers as NAME=VALUE. The name tells the load from
+// others of the shop.
+func (s *Shop) LoadThroughProxy(ctx context.Context, name, proxy, host string, protocol load.Protocol, rate int, headers ...string) (*Load, error) {
+	return s.startLoad(ctx, name, rate, through("http://"+proxy, host, protocol, headers)...)
+}
+
+// through are the flags of a load by way of a proxy at a URL.
+func through(url, host string, protocol load.Protocol, headers []string) []string {
 	path := "/"
 	if protocol == load.GRPC {
 		path = "/shop.Shop/Buy"
 	}
-	flags := []string{"--target", gatewayURL + path, "--host", host, "--protocol", string(protocol), "--bind", "10.244.250.1"}
+	flags := []string{"--target", url + path, "--host", host, "--protocol", string(protocol), "--bind", "10.244.250.1"}
 	for _, header := range headers {
 		flags = append(flags, "--header", header)
 	}
-	return s.startLoad(ctx, name, rate, flags...)
+	return flags
 }
 
 // LoadBesideRoute sends requests straight to the shop's Service: through

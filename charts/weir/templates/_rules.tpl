@@ -46,6 +46,9 @@ reads no Secrets, and touches no RBAC and no admission configuration.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes]
   verbs: [get, list, watch, patch]
+- apiGroups: [linkerd.io]
+  resources: [serviceprofiles]
+  verbs: [get, list, watch, patch]
 # Without it the canary's Service would be spoken to in plain text where the
 # user's is spoken to in TLS.
 - apiGroups: [gateway.networking.k8s.io]
