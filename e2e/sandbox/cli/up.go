@@ -41,6 +41,7 @@ func (r *root) newUp() *cobra.Command {
 	f.BoolVar(&opts.NoPrometheus, "no-prometheus", false, "Leave Prometheus out.")
 	f.DurationVar(&opts.ScrapeInterval, "scrape-interval", 2*time.Second, "How often Prometheus scrapes.")
 	f.BoolVar(&opts.NoGateway, "no-gateway", false, "Leave the gateway out. Its CRDs are installed all the same.")
+	f.BoolVar(&opts.Istio, "istio", false, "Run Istio's control plane too (make istiod), for proxies of image weir.dev/envoy (make envoy).")
 	f.StringVar(&opts.FeatureGates, "feature-gates", "", "Feature gates of the API server, as A=true,B=false.")
 	f.BoolVar(&opts.DisableMutatingPolicies, "disable-mutating-policies", false, "Run an API server without MutatingAdmissionPolicy.")
 	f.BoolVar(&opts.NoAudit, "no-audit", false, "Keep no audit log.")
@@ -62,6 +63,7 @@ func printInfo(w io.Writer, info *cluster.Info, asJSON bool) error {
 		{"KUBECONFIG", info.Kubeconfig},
 		{"GATEWAY_URL", info.GatewayURL},
 		{"PROMETHEUS_URL", info.PrometheusURL},
+		{"ISTIOD_URL", info.IstiodURL},
 	}
 	for _, l := range lines {
 		if l[1] == "" {

@@ -61,6 +61,9 @@ func (b *bringUp) run(ctx context.Context) error {
 	if !opts.NoPrometheus {
 		g.Go(func() error { return b.waitHTTP(groupCtx, config, b.info.PrometheusURL+"/-/ready") })
 	}
+	if opts.Istio {
+		g.Go(func() error { return b.waitHTTP(groupCtx, config, b.info.IstiodURL+"/ready") })
+	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (b *bringUp) startProxy(ctx context.Context) error {
 }
 
 // install creates the objects every sandbox has. It starts Prometheus once it
-// may read pods, and the gateway once its kinds exist.
+// may read pods, and istiod and the gateway once their kinds exist.
 func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 	creator, err := newCreator(config)
 	if err != nil {
@@ -131,13 +134,18 @@ func (b *bringUp) install(ctx context.Context, config *rest.Config) error {
 	if err := creator.files(ctx, crdFS, "crds/*.yaml"); err != nil {
 		return err
 	}
+	if b.components.opts.Istio {
+		if err := b.installIstio(ctx, creator); err != nil {
+			return err
+		}
+	}
+	if b.components.opts.NoGateway {
+		return nil
+	}
 	return b.installGateway(ctx, creator)
 }
 
 func (b *bringUp) installGateway(ctx context.Context, creator *creator) error {
-	if b.components.opts.NoGateway {
-		return nil
-	}
 	if err := creator.files(ctx, manifestFS, "manifests/gateway.yaml"); err != nil {
 		return err
 	}

@@ -16,9 +16,11 @@ type Binaries struct {
 	Sandbox      string
 	ControlPlane string
 	Prometheus   string
+	// Istiod is not built by default.
+	Istiod string
 }
 
-// FindBinaries looks for the two large binaries beside the running one.
+// FindBinaries looks for the two others beside the running one.
 func FindBinaries() (Binaries, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -29,6 +31,7 @@ func FindBinaries() (Binaries, error) {
 		Sandbox:      self,
 		ControlPlane: filepath.Join(dir, "sandbox-controlplane"),
 		Prometheus:   filepath.Join(dir, "sandbox-prometheus"),
+		Istiod:       filepath.Join(dir, "sandbox-istiod"),
 	}
 	if _, err := os.Stat(b.ControlPlane); err != nil {
 		return Binaries{}, fmt.Errorf("cannot find the control plane's binary; run `make sandbox`: %w", err)

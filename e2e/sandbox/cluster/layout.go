@@ -19,6 +19,7 @@ const (
 	gatewayIP     = "10.0.0.3"
 	controllerIP  = "10.0.0.4" // where the controller under test serves its metrics
 	etcdIP        = "10.0.0.5"
+	istiodIP      = "10.0.0.6"
 	serviceCIDR   = "10.96.0.0/16"
 	kubernetesIP  = "10.96.0.1" // ClusterIP of the kubernetes Service
 	clusterDomain = "cluster.local"
@@ -29,6 +30,8 @@ const (
 	APIServerURL  = "https://" + apiServerIP + ":6443"
 	PrometheusURL = "http://" + prometheusIP + ":9090"
 	GatewayURL    = "http://" + gatewayIP
+	IstiodURL     = "http://" + istiodIP + ":8080"
+	IstiodXDS     = istiodIP + ":15010" // where proxies connect, without http://
 	etcdURL       = "http://" + etcdIP + ":2379"
 	etcdPeerURL   = "http://" + etcdIP + ":2380"
 )

@@ -14,6 +14,8 @@ type Options struct {
 	BulkNodes int
 	// NoPrometheus and NoGateway leave these out.
 	NoPrometheus, NoGateway bool
+	// Istio adds Istio's control plane and its kinds.
+	Istio bool
 	// ScrapeInterval of Prometheus.
 	ScrapeInterval time.Duration
 	// FeatureGates of the API server, as in its flag: "A=true,B=false".
@@ -45,10 +47,12 @@ type Info struct {
 	APIServerURL  string `json:"apiServerURL"`
 	GatewayURL    string `json:"gatewayURL,omitempty"`
 	PrometheusURL string `json:"prometheusURL,omitempty"`
+	IstiodURL     string `json:"istiodURL,omitempty"`
 	// URLs inside.
 	InsideAPIServerURL  string `json:"insideAPIServerURL"`
 	InsideGatewayURL    string `json:"insideGatewayURL,omitempty"`
 	InsidePrometheusURL string `json:"insidePrometheusURL,omitempty"`
+	InsideIstiodURL     string `json:"insideIstiodURL,omitempty"`
 	// AuditLog is empty when there is none.
 	AuditLog string `json:"auditLog,omitempty"`
 	// InsideLinkerdAddress is where Linkerd's destination controller serves.

@@ -23,6 +23,9 @@ func Up(ctx context.Context, opts Options) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := binaries.check(opts); err != nil {
+		return nil, err
+	}
 	dir, err := Dir(opts.Name)
 	if err != nil {
 		return nil, err
@@ -100,6 +103,10 @@ func newInfo(l layout, opts Options, p ports) *Info {
 		info.PrometheusURL = "http://" + p.prometheus.Addr().String()
 		info.InsidePrometheusURL = PrometheusURL
 	}
+	if p.istiod != nil {
+		info.IstiodURL = "http://" + p.istiod.Addr().String()
+		info.InsideIstiodURL = IstiodURL
+	}
 	if !opts.NoAudit {
 		info.AuditLog = l.path("audit.log")
 	}
@@ -142,7 +149,7 @@ func (i *Info) write() error {
 
 // ports are listeners outside the sandbox that lead into it. They are nil for
 // parts that were left out.
-type ports struct{ apiServer, gateway, prometheus *net.TCPListener }
+type ports struct{ apiServer, gateway, prometheus, istiod *net.TCPListener }
 
 func openPorts(opts Options) (ports, error) {
 	var p ports
@@ -158,6 +165,7 @@ func openPorts(opts Options) (ports, error) {
 	p.apiServer = open(true)
 	p.gateway = open(!opts.NoGateway)
 	p.prometheus = open(!opts.NoPrometheus)
+	p.istiod = open(opts.Istio)
 	if err != nil {
 		p.close()
 		return ports{}, fmt.Errorf("cannot open a port on 127.0.0.1: %w", err)
@@ -171,6 +179,7 @@ func (p ports) forwards() map[string]*net.TCPListener {
 		apiServerIP + ":6443":  p.apiServer,
 		gatewayIP + ":80":      p.gateway,
 		prometheusIP + ":9090": p.prometheus,
+		istiodIP + ":8080":     p.istiod,
 	}
 	for address, l := range all {
 		if l == nil {

@@ -41,6 +41,7 @@ var users = []user{
 	{"kubelet", "kubelet", []string{groupMasters}},
 	{"prometheus", "prometheus", nil},
 	{"gateway", "gateway", []string{groupMasters}},
+	{"istiod", "istiod", []string{groupMasters}},
 	{"alice", "alice", []string{groupSRELeads}},
 	{"bob", "bob", []string{groupSRELeads}},
 	{"carol", "carol", []string{groupDevs}},

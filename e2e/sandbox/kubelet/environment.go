@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,11 +28,16 @@ func (e environment) list() []string {
 }
 
 // environment resolves a container's variables. Before them come those every
-// container has here: POD_IP, since a program must listen on it, and the tag of
-// the image as VERSION for the demo app.
+// container has here: POD_IP, since a program must listen on it, the tag of the
+// image as VERSION for the demo app, and the pod's labels for a proxy, which it
+// would find in a volume elsewhere.
 func (w *worker) environment(ctx context.Context, spec *corev1.Container) (environment, error) {
 	pod := w.current()
 	_, tag := splitImage(spec.Image)
+	labels, err := json.Marshal(pod.Labels)
+	if err != nil {
+		return environment{}, fmt.Errorf("cannot encode the labels: %w", err)
+	}
 	e := environment{values: map[string]string{
 		"PATH":                    os.Getenv("PATH"),
 		"HOME":                    os.Getenv("HOME"),
@@ -39,6 +45,7 @@ func (w *worker) environment(ctx context.Context, spec *corev1.Container) (envir
 		"POD_NAME":                pod.Name,
 		"POD_NAMESPACE":           pod.Namespace,
 		"POD_IP":                  w.ip.String(),
+		"POD_LABELS":              string(labels),
 		"VERSION":                 tag,
 		"KUBERNETES_SERVICE_HOST": "10.96.0.1",
 		"KUBERNETES_SERVICE_PORT": "443",

@@ -15,6 +15,7 @@ import (
 // Images of the sandbox itself.
 const (
 	shopImage    = "weir.dev/shop"    // the demo app
+	envoyImage   = "weir.dev/envoy"   // a proxy of Istio's mesh
 	missingImage = "weir.dev/missing" // cannot be pulled, ever
 )
 
@@ -65,10 +66,12 @@ func (p programs) command(spec *corev1.Container) (path string, args []string, f
 		return p.sandbox, append([]string{"outbound"}, spec.Args...), nil
 	}
 	program := p.images[name]
-	if name == shopImage || program == "shop" {
+	switch {
+	case name == shopImage || program == "shop":
 		return p.sandbox, append([]string{"shop"}, spec.Args...), nil
-	}
-	if program == "" {
+	case name == envoyImage && program == "":
+		return p.sandbox, append([]string{"envoy"}, spec.Args...), nil
+	case program == "":
 		return "", nil, &startError{"ErrImagePull", fmt.Errorf(
 			"no program stands for image %q in the sandbox: give the container a command, or use up --image %s=PROGRAM", spec.Image, name)}
 	}

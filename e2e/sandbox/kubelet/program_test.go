@@ -24,6 +24,11 @@ func TestCommand(t *testing.T) {
 			container: corev1.Container{Image: "weir.dev/shop:v1", Args: []string{"--x"}},
 			want:      want{path: "/bin/sandbox", args: []string{"shop", "--x"}},
 		},
+		"Envoy": {
+			reason:    "a proxy of the mesh is the sandbox's own",
+			container: corev1.Container{Image: "weir.dev/envoy", Args: []string{"--role=gateway"}},
+			want:      want{path: "/bin/sandbox", args: []string{"envoy", "--role=gateway"}},
+		},
 		"Mapped": {
 			reason:    "an image may stand for a program",
 			container: corev1.Container{Image: "weir.dev/weir:v0.1@sha256:00", Args: []string{"controller"}},

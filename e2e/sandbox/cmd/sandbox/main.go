@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-dev/weir/e2e/sandbox/cli"
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
+	"github.com/weir-dev/weir/e2e/sandbox/envoy"
 	"github.com/weir-dev/weir/e2e/sandbox/gateway"
 	"github.com/weir-dev/weir/e2e/sandbox/kubelet"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
@@ -17,7 +18,7 @@ import (
 )
 
 func main() {
-	err := cli.New(gateway.Command(), kubelet.Command(), load.Command(), outbound.Command(cluster.LinkerdAddress), shop.Command()).Execute()
+	err := cli.New(envoy.Command(), gateway.Command(), kubelet.Command(), load.Command(), outbound.Command(cluster.LinkerdAddress), shop.Command()).Execute()
 	os.Exit(exitCode(err))
 }
 
