@@ -36,6 +36,8 @@ func startProxy(binary, bootstrap, ip string, drain time.Duration) (*proxy, erro
 		"--concurrency", "1",
 		"--disable-hot-restart", // it would tell Envoys of one machine apart by a number
 		"--log-level", "warning",
+		// Else each of istiod's routes is reported for a field that is old.
+		"--component-log-level", "misc:error",
 		// From the first moment of the drain on, every answer asks the client to
 		// come back on another connection.
 		"--drain-strategy", "immediate",
