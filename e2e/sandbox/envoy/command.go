@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,16 +67,7 @@ func (f *flags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp("", "envoy-*.yaml")
-	if err != nil {
-		return fmt.Errorf("cannot write the bootstrap: %w", err)
-	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it is a temporary file
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("cannot write the bootstrap: %w", err)
-	}
-	p, err := startProxy(binary, file.Name(), c.pod.ip, f.drain)
+	p, err := startProxy(binary, string(text), c.pod.ip, f.drain)
 	if err != nil {
 		return err
 	}

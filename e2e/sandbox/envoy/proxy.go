@@ -32,7 +32,7 @@ type proxy struct {
 // group, so that what kills the container kills it as well.
 func startProxy(binary, bootstrap, ip string, drain time.Duration) (*proxy, error) {
 	cmd := exec.Command(binary, //nolint:gosec // the user's Envoy
-		"--config-path", bootstrap,
+		"--config-yaml", bootstrap, // no file that a killed Envoy would leave behind
 		"--concurrency", "1",
 		"--disable-hot-restart", // it would tell Envoys of one machine apart by a number
 		"--log-level", "warning",

@@ -118,10 +118,15 @@ func eventually(t *testing.T, what string, check func(ctx context.Context) error
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	var err error
 	for tick := time.Tick(50 * time.Millisecond); ; {
-		err := check(ctx)
-		if err == nil {
+		now := check(ctx)
+		if now == nil {
 			return
+		}
+		// That time is over is not what was wrong.
+		if err == nil || ctx.Err() == nil {
+			err = now
 		}
 		select {
 		case <-tick:

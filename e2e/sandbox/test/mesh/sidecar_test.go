@@ -3,6 +3,7 @@
 package mesh
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -293,6 +294,34 @@ func (m *mesh) connections(port int) map[string]int {
 	return counts
 }
 
+// knows waits until istiod lists the proxy of a pod. It tells that to callers at
+// the loopback address alone.
+func (m *mesh) knows(pod string) {
+	m.t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return box.control.DialFrom(ctx, "127.0.0.1", network, address)
+		},
+		DisableKeepAlives: true,
+	}}
+	eventually(m.t, "syncz", func(ctx context.Context) error {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, box.InsideIstiodURL+"/debug/syncz", nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(q)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		body, err := io.ReadAll(response.Body)
+		if err == nil && !bytes.Contains(body, []byte(`"`+pod+"."+m.name+`"`)) {
+			err = fmt.Errorf("no %s in %s: %s", pod, response.Status, body)
+		}
+		return err
+	})
+}
+
 // Proxies route on while istiod is away, and hear of changes when it is back.
 // It is not parallel, since all proxies of the sandbox are served by it.
 func TestIstiodKilled(t *testing.T) {
@@ -309,6 +338,7 @@ spec:
 `, version))
 	}
 	route("stable")
+	m.knows("client")
 	m.answered(m.web("/"), load.Key{Version: "stable", Code: 200})
 	log := m.load(200, "--target=http://"+m.sidecar+":15080/", "--host=web")
 
@@ -323,6 +353,7 @@ spec:
 		t.Fatal(err)
 	}
 	m.answered(m.web("/"), load.Key{Version: "canary", Code: 200})
+	m.knows("client")
 	m.goesOn(log, 500*time.Millisecond)
 	statuses, err := box.control.Status(t.Context())
 	if err != nil {
