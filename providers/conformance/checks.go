@@ -21,7 +21,7 @@ func testUntouched(t *testing.T, f *fixture) {
 	want := providers.Observation{
 		Services: []string{"pay", "web"}, Routes: []string{f.kind + "/shop"},
 		Accepted: o.Accepted, Message: o.Message, // of no matter here
-		Processed: true, // the Gateway that it names does not exist
+		Processed: true, // nobody serves it: what its parents are does not exist, or reports nothing
 	}
 	if diff := cmp.Diff(want, o); diff != "" {
 		t.Errorf("observation (-want +got):\n%s", diff)

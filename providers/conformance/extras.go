@@ -50,7 +50,7 @@ func (c Capabilities) possible(kind string) map[string]struct {
 		"headers":     {matching("headers", v1alpha1.ValueMatch{Name: "x-cohort", Value: "b"}), c.Matches},
 		"expressions": {matching("headers", v1alpha1.ValueMatch{Type: v1alpha1.MatchRegularExpression, Name: "x-cohort", Value: "b|c"}), c.Matches},
 		"cookies":     {matching("cookies", v1alpha1.ValueMatch{Name: "cohort", Value: "b"}), c.Matches},
-		"queryParams": {matching("queryParams", v1alpha1.ValueMatch{Name: "cohort", Value: "b"}), slices.Contains(c.QueryParams, kind)},
+		"queryParams": {matching("queryParams", v1alpha1.ValueMatch{Name: "cohort", Value: "b"}), c.Matches && slices.Contains(c.QueryParams, kind)},
 		"several":     {several, c.Matches},
 		"mirror":      {&v1alpha1.Extras{Mirror: &v1alpha1.Mirror{Weight: 20}}, c.Mirror},
 		"mirrorAll":   {&v1alpha1.Extras{Mirror: &v1alpha1.Mirror{Weight: 100}}, c.Mirror},

@@ -62,9 +62,9 @@ func testUnderGitOps(t *testing.T, f *fixture) {
 	stamp := int64(0)
 	for _, weight := range []int32{10, 500, 5000, 100, 0, 10000} {
 		stamp++
-		now := number(f.get(t, "shop"))
+		// In this order: a tool may undo the split between the two reads.
 		if before := f.observe(t, target).Weight; before < weight {
-			f.witness.atMost(weight, now)
+			f.witness.atMost(weight, number(f.get(t, "shop")))
 		}
 		insist(t, fmt.Sprintf("raise to %d", weight), func(ctx context.Context) error {
 			return f.provider.Raise(ctx, target, weight, stamp, nil)

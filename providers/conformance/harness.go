@@ -65,6 +65,9 @@ type Dialect interface {
 	Manifest(Route) *unstructured.Unstructured
 	// Rules reads the rules of an object.
 	Rules(*unstructured.Unstructured) []Rule
+	// TwinRest is what a canary's entry has of the Rest of the user's entry beside
+	// it: all that is not about the user's Service alone.
+	TwinRest(rest string) string
 	// Annotate makes a change in the object's rule of this name that has nothing
 	// to do with weights, such as a timeout; n tells changes apart.
 	Annotate(object *unstructured.Unstructured, rule string, n int)

@@ -222,8 +222,8 @@ func (w *witness) differs(r, base Rule) string {
 	}
 	for i, b := range folded {
 		if list := canaries[b.Service]; len(list) > 0 {
-			if list[0].Rest != b.Rest {
-				return fmt.Sprintf("rule %q: the canary's entry has %s, not %s", r.Name, list[0].Rest, b.Rest)
+			if want := w.dialect.TwinRest(b.Rest); list[0].Rest != want {
+				return fmt.Sprintf("rule %q: the canary's entry has %s, not %s", r.Name, list[0].Rest, want)
 			}
 			folded[i].Weight += list[0].Weight
 			canaries[b.Service] = list[1:]
@@ -263,7 +263,7 @@ func (w *witness) share(r Rule) int32 {
 		}
 		stable := int64(0)
 		for _, b := range r.Backends {
-			if b.Service == owner && b.Rest == c.Rest {
+			if b.Service == owner && w.dialect.TwinRest(b.Rest) == c.Rest {
 				stable = b.Weight
 			}
 		}

@@ -5,6 +5,11 @@ import (
 	"testing"
 )
 
+// likeTheirs is a dialect whose canaries' entries have all that the user's have.
+type likeTheirs struct{ Dialect }
+
+func (likeTheirs) TwinRest(rest string) string { return rest }
+
 // TestWitness: what the witness objects to, and what it lets pass.
 func TestWitness(t *testing.T) {
 	base := Rule{Name: "web", Rest: "{}", Backends: []Backend{{"web", 3, "80"}, {"legacy", 1, "80"}}}
@@ -62,7 +67,7 @@ func TestWitness(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := &witness{
-				bases: map[string][]Rule{"shop/web": {base}}, mine: []string{"web"}, one: true,
+				dialect: likeTheirs{}, bases: map[string][]Rule{"shop/web": {base}}, mine: []string{"web"}, one: true,
 				ceilings: []ceiling{{from: 1, share: tc.limit}},
 			}
 			got := strings.Join(w.problems(version{name: "shop", number: 2, rules: tc.rules}, version{name: "shop", number: 1, rules: tc.before}), "; ")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,9 +22,10 @@ const destinationRule = "DestinationRule"
 type policies struct{ live client.Reader }
 
 // attached finds a DestinationRule that says how proxies speak to a user's Service
-// and not to its twin: TLS, outlier detection or pools would be lost. Those of
-// other namespaces than the Service's are not known. Clusters without the kind
-// have none; without the right to list it, none is known.
+// and not to its twin: TLS, outlier detection or pools would be lost. One for a
+// wildcard is no matter: it is for both, unless one of them has its own, which wins.
+// Those of other namespaces than the Service's are not known. Clusters without the
+// kind have none; without the right to list it, none is known.
 func (p policies) attached(ctx context.Context, target providers.Target) error {
 	if len(target.Pairs) == 0 {
 		return nil
@@ -46,11 +46,11 @@ func (p policies) attached(ctx context.Context, target providers.Target) error {
 		}
 	}
 	for _, pair := range target.Pairs {
-		if slices.ContainsFunc(rules, func(r *networkingv1.DestinationRule) bool { return covers(r, pair.Canary) }) {
+		if slices.ContainsFunc(rules, func(r *networkingv1.DestinationRule) bool { return isFor(r, pair.Canary) }) {
 			continue
 		}
 		for _, rule := range rules {
-			if covers(rule, pair.Stable) && hasPolicy(rule) {
+			if isFor(rule, pair.Stable) && hasPolicy(rule) {
 				return &providers.UnsupportedError{
 					Object: destinationRule + "/" + rule.Name, Field: "spec.host",
 					Problem: fmt.Sprintf("has a traffic policy for Service %q that the canary's would be without", pair.Stable),
@@ -75,15 +75,10 @@ func decode(item unstructured.Unstructured) (*networkingv1.DestinationRule, erro
 	return rule, nil
 }
 
-// covers tells whether a DestinationRule is for a Service of its namespace.
-func covers(rule *networkingv1.DestinationRule, service string) bool {
-	host := rule.Spec.GetHost()
-	suffix, wild := strings.CutPrefix(host, "*")
-	if !wild {
-		return serviceOf(host, rule.Namespace) == service
-	}
-	// A wildcard stands for the beginning of full names.
-	return strings.HasSuffix(service+"."+rule.Namespace+".svc.cluster.local", suffix)
+// isFor tells whether a DestinationRule is for a Service of its namespace, and for
+// no other host.
+func isFor(rule *networkingv1.DestinationRule, service string) bool {
+	return serviceOf(rule.Spec.GetHost(), rule.Namespace) == service
 }
 
 // hasPolicy tells whether a DestinationRule has a traffic policy, for the host or

@@ -3,6 +3,7 @@ package istio
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -49,8 +50,8 @@ func (dialect) Rules(object *unstructured.Unstructured) []split.Rule {
 	return rules
 }
 
-// readBackends reads the destinations of one route. A weight that is not written
-// is that of the whole where there is one destination, else none.
+// readBackends reads the destinations of one route. A weight that is not written,
+// or is 0, is that of the whole where there is one destination, else none.
 func readBackends(rule map[string]any, namespace string) []split.Backend {
 	entries, _ := rule["route"].([]any)
 	out := make([]split.Backend, 0, len(entries))
@@ -59,10 +60,11 @@ func readBackends(rule map[string]any, namespace string) []split.Backend {
 		destination, _ := raw["destination"].(map[string]any)
 		host, _ := destination["host"].(string)
 		weight, written := raw["weight"].(int64)
+		b := split.Backend{Service: serviceOf(host, namespace), Weight: weight, Unset: !written, Raw: raw}
 		if weight == 0 && len(entries) == 1 {
-			weight = 1
+			b.Weight, b.Zero = 1, written
 		}
-		out = append(out, split.Backend{Service: serviceOf(host, namespace), Weight: weight, Unset: !written, Raw: raw})
+		out = append(out, b)
 	}
 	return out
 }
@@ -88,9 +90,11 @@ func entries() split.Entries {
 	}
 }
 
-// Refuse a VirtualService that leaves its rules to another one.
-func (dialect) Refuse(object *unstructured.Unstructured, rules []split.Rule) *split.Refusal {
-	if len(rules) > 0 {
+// Refuse a VirtualService that leaves its rules to another one. If some rules are
+// its own, they may be the workload's: which they are need not be known yet.
+func (d dialect) Refuse(object *unstructured.Unstructured, rules []split.Rule) *split.Refusal {
+	own := func(r split.Rule) bool { return len(r.Backends) > 0 }
+	if len(rules) > 0 || slices.ContainsFunc(d.Rules(object), own) {
 		return nil
 	}
 	spec, _ := object.Object["spec"].(map[string]any)

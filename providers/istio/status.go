@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/weir-dev/weir/providers/split"
 )
@@ -15,12 +16,18 @@ import (
 const reconciled = "Reconciled"
 
 // errorLevel is that of findings with which an object does not do what it says.
-const errorLevel = "Error"
+const errorLevel = "ERROR"
 
-// reported is what Istio may say in the status of an object.
+// reported is what Istio may say in the status of an object. It writes numbers as
+// text, as protocol buffers have large ones in JSON.
 type reported struct {
-	ObservedGeneration int64              `json:"observedGeneration"`
-	Conditions         []metav1.Condition `json:"conditions"`
+	ObservedGeneration intstr.IntOrString `json:"observedGeneration"`
+	Conditions         []struct {
+		Type               string             `json:"type"`
+		Status             string             `json:"status"`
+		Message            string             `json:"message"`
+		ObservedGeneration intstr.IntOrString `json:"observedGeneration"`
+	} `json:"conditions"`
 	ValidationMessages []struct {
 		Type struct {
 			Name string `json:"name"`
@@ -48,15 +55,15 @@ func statusOf(object *unstructured.Unstructured) split.Status {
 // problem says what Istio has against the object, empty for nothing, and whether
 // proxies have it nevertheless.
 func (r reported) problem(generation int64) (problem string, processed bool) {
-	current := r.ObservedGeneration == 0 || r.ObservedGeneration >= generation
+	current := covers(r.ObservedGeneration, generation)
 	for _, c := range r.Conditions {
 		if c.Type != reconciled {
 			continue
 		}
-		if !current || c.ObservedGeneration != 0 && c.ObservedGeneration < generation {
+		if !current || !covers(c.ObservedGeneration, generation) {
 			return fmt.Sprintf("proxies have not got generation %d yet", generation), false
 		}
-		if c.Status != metav1.ConditionTrue {
+		if c.Status != string(metav1.ConditionTrue) {
 			return fmt.Sprintf("not all proxies have it: %s", c.Message), false
 		}
 	}
@@ -66,4 +73,11 @@ func (r reported) problem(generation int64) (problem string, processed bool) {
 		}
 	}
 	return "", true
+}
+
+// covers is true when what was observed is the generation, or no older one, or when
+// nothing is said of what was.
+func covers(observed intstr.IntOrString, generation int64) bool {
+	n := int64(observed.IntValue())
+	return n == 0 || n >= generation
 }

@@ -126,9 +126,10 @@ type original struct {
 	Rule int    `json:"rule"`
 	Name string `json:"name,omitempty"`
 	// Weights of the user's backends, in their order, and the places of those that
-	// are not written.
+	// are not written, or written as 0 though they count.
 	Weights []int64 `json:"weights"`
 	Unset   []int   `json:"unset,omitempty"`
+	Zero    []int   `json:"zero,omitempty"`
 }
 
 // parseOriginals reads the annotation of originals. One that cannot be read is

@@ -14,13 +14,18 @@ import (
 type Edit struct {
 	// Index in Rule.Backends.
 	Index int
-	// Weight of the entry, or none with Unset.
-	Weight int64
-	Unset  bool
+	// Weight of the entry; none is written with Unset, and 0 with Zero.
+	Weight      int64
+	Unset, Zero bool
 	// Service that it shall name, empty to keep what it names.
 	Service string
 	// Remove takes the entry out.
 	Remove bool
+}
+
+// differs is true when an entry is not as it shall be.
+func (e Edit) differs(have Backend) bool {
+	return e.Service != "" || e.Weight != have.Weight || e.Unset != have.Unset || e.Zero != have.Zero
 }
 
 // Twin is an entry that shall be added: a copy of entry From for another Service.
@@ -66,7 +71,7 @@ func (v view) at(base []int64, weight int32) Change {
 func (v view) restored(base original) Change {
 	var c Change
 	for i, s := range v.shares {
-		e := Edit{Index: s.user, Weight: base.Weights[i], Unset: slices.Contains(base.Unset, i)}
+		e := Edit{Index: s.user, Weight: base.Weights[i], Unset: slices.Contains(base.Unset, i), Zero: slices.Contains(base.Zero, i)}
 		if s.orphan {
 			e.Service = s.pair.Stable
 		}
@@ -102,7 +107,7 @@ func (e Entries) ListOperations(r Rule, c Change) []jsonpatch.Operation {
 		switch {
 		case edit.Remove: // from the end, so that the places before it stay
 			removals = append([]jsonpatch.Operation{test, jsonpatch.NewOperation("remove", path, nil)}, removals...)
-		case edit.Weight != have.Weight || edit.Unset != have.Unset || edit.Service != "":
+		case edit.differs(have):
 			ops = append(ops, test)
 			if edit.Service != "" {
 				ops = append(ops, jsonpatch.NewOperation("replace", path+e.Service, e.Name(have.Raw, edit.Service)))
@@ -123,6 +128,8 @@ func (e Entries) ListOperations(r Rule, c Change) []jsonpatch.Operation {
 // weigh sets the weight of an entry, or takes it out.
 func weigh(path string, edit Edit, have Backend) []jsonpatch.Operation {
 	switch {
+	case edit.Zero:
+		return []jsonpatch.Operation{jsonpatch.NewOperation("add", path, int64(0))}
 	case !edit.Unset:
 		return []jsonpatch.Operation{jsonpatch.NewOperation("add", path, edit.Weight)}
 	case !have.Unset:

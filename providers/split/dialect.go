@@ -100,9 +100,10 @@ type Backend struct {
 	// other kind of backend.
 	Service string
 	// Weight relative to the other entries, with the API's defaults. Unset says
-	// that the weight is not written.
-	Weight int64
-	Unset  bool
+	// that the weight is not written, Zero that it is written as 0 and counts
+	// nevertheless, as the only one of its rule may.
+	Weight      int64
+	Unset, Zero bool
 	// Raw is the entry as it is written.
 	Raw map[string]any
 }

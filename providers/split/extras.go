@@ -15,14 +15,18 @@ import (
 // matchedName is the name of the rule that stands for rule index of the user's.
 func matchedName(index int, owner string) string { return fmt.Sprintf("weir-%d-%s", index, owner) }
 
-// isMatched tells whether a rule is one that Weir made for an owner.
-func isMatched(name, owner string) bool {
+// madeFor is the owner for whom Weir made a rule of this name, empty for a rule of
+// the user's.
+func madeFor(name string) string {
 	rest, ok := strings.CutPrefix(name, "weir-")
 	if !ok {
-		return false
+		return ""
 	}
-	number, of, ok := strings.Cut(rest, "-")
-	return ok && of == owner && number != "" && strings.Trim(number, "0123456789") == ""
+	number, owner, _ := strings.Cut(rest, "-")
+	if number == "" || strings.Trim(number, "0123456789") != "" {
+		return ""
+	}
+	return owner
 }
 
 // carrying is how much of the extras a route carries.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/internal/routetest"
 )
 
 // header is a match of one header.
@@ -61,9 +62,9 @@ func TestExtrasPatches(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			patches, versions := run(t, tc.start(t), tc.target, tc.plan)
-			golden(t, "extras-"+name, "# "+tc.reason+"\n\n"+render(t, patches))
+			routetest.Golden(t, "extras-"+name, tc.reason, patches)
 			if more, _ := run(t, last(versions), tc.target, tc.plan); len(more) > 0 {
-				t.Errorf("\n%s\nthe same call again wrote:\n%s", tc.reason, render(t, more))
+				t.Errorf("\n%s\nthe same call again wrote:\n%s", tc.reason, routetest.Render(t, more))
 			}
 		})
 	}
@@ -135,12 +136,12 @@ func TestExtrasObserved(t *testing.T) {
 
 // TestOwnersOfMade: rules are told apart by the whole name of their owner.
 func TestOwnersOfMade(t *testing.T) {
-	for name, want := range map[string]bool{
-		matchedName(0, "web"): true, matchedName(12, "web"): true, matchedName(0, "web-2"): false,
-		"weir-web": false, "weir--web": false, "weir-x-web": false, "web": false, "": false,
+	for name, want := range map[string]string{
+		matchedName(0, "web"): "web", matchedName(12, "web"): "web", matchedName(0, "web-2"): "web-2",
+		"weir-web": "", "weir--web": "", "weir-x-web": "", "web": "", "": "",
 	} {
-		if got := isMatched(name, "web"); got != want {
-			t.Errorf("%q: got %t", name, got)
+		if got := madeFor(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
 	}
 }

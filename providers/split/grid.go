@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxWeight is the largest weight that Gateway API admits. Others admit more, and
-	// nobody needs it.
+	// maxWeight is the largest weight that Gateway API admits, and the largest that is
+	// made from smaller ones. Others admit more.
 	maxWeight = 1_000_000
 	// minShare, in parts per 10,000, is the finest share that every entry must be
 	// able to give, and minParts the number of parts that this takes.
@@ -22,9 +22,10 @@ const (
 // people read 95/5 and 999/1 rather than 19/1.
 var factors = [...]int64{1, 100, 1000, 10000}
 
-// limit is the largest factor that keeps every weight within maxWeight.
+// limit is the largest factor that keeps every weight within maxWeight. Weights
+// that a user wrote larger stay as they are: no factor may make nothing of them.
 func limit(weights []int64) int64 {
-	return maxWeight / max(1, slices.Max(weights))
+	return max(1, maxWeight/max(1, slices.Max(weights)))
 }
 
 // factor by which all weights of a rule are multiplied so that share (parts per

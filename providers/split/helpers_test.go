@@ -3,27 +3,19 @@ package split
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	jsonpatchapply "github.com/evanphx/json-patch/v5"
-	"github.com/google/go-cmp/cmp"
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/internal/routetest"
 )
 
-var (
-	update = flag.Bool("update", false, "write the golden files anew")
-	seed   = flag.Uint64("seed", 0, "repeat the random tests of this seed; 0: a new one")
-)
+var seed = flag.Uint64("seed", 0, "repeat the random tests of this seed; 0: a new one")
 
 // newRandom gives the numbers of a random test, and says how to repeat it.
 func newRandom(t *testing.T) *rand.Rand {
@@ -52,25 +44,7 @@ var (
 // shop is the route of testdata/shop.yaml.
 func shop(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/shop.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fromYAML(t, string(raw))
-}
-
-// fromYAML reads an object as a client would, with numbers as int64.
-func fromYAML(t *testing.T, text string) *unstructured.Unstructured {
-	t.Helper()
-	raw, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &unstructured.Unstructured{}
-	if err := u.UnmarshalJSON(raw); err != nil {
-		t.Fatal(err)
-	}
-	return u
+	return routetest.Object(t, "shop")
 }
 
 // patched is the object after the patch, with the next resourceVersion.
@@ -126,7 +100,7 @@ func run(t *testing.T, u *unstructured.Unstructured, target providers.Target, p 
 	t.Helper()
 	var patches [][]jsonpatch.Operation
 	versions := []*unstructured.Unstructured{u}
-	for range maxWrites {
+	for range minWrites {
 		ops, err := p(newRoute(plain("HTTPRoute"), u, target.Routes[0], target))
 		if err != nil {
 			t.Fatal(err)
@@ -145,41 +119,4 @@ func run(t *testing.T, u *unstructured.Unstructured, target providers.Target, p 
 // last of the versions.
 func last(versions []*unstructured.Unstructured) *unstructured.Unstructured {
 	return versions[len(versions)-1]
-}
-
-// golden compares the text with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, diff)
-	}
-}
-
-// render patches for people: one operation a line, one blank line between two.
-func render(t *testing.T, patches [][]jsonpatch.Operation) string {
-	t.Helper()
-	var b strings.Builder
-	for i, ops := range patches {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		for _, op := range ops {
-			line, err := json.Marshal(&op)
-			if err != nil {
-				t.Fatal(err)
-			}
-			fmt.Fprintf(&b, "%s\n", line)
-		}
-	}
-	return b.String()
 }

@@ -21,7 +21,7 @@ type route struct {
 	owner   string
 	splits  []split // of all owners
 	pairs   []providers.Pair
-	views   []view // of the rules that are not Weir's own
+	views   []view // of the user's rules
 	// made are the rules that Weir has made for the owner.
 	made []Rule
 	// extras are what the rules are to do beside the weight, planned those that they
@@ -43,11 +43,13 @@ func newRoute(dialect Dialect, object *unstructured.Unstructured, ref v1alpha1.R
 		}
 	}
 	for _, rule := range dialect.Rules(object) {
-		if isMatched(rule.Name, r.owner) {
+		switch madeFor(rule.Name) {
+		case "":
+			r.views = append(r.views, viewOf(rule, len(r.views), r.pairs))
+		case r.owner:
 			r.made = append(r.made, rule)
-			continue
+		default: // Another owner's, which comes and goes without this one's doing.
 		}
-		r.views = append(r.views, viewOf(rule, len(r.views), r.pairs))
 	}
 	return r
 }
@@ -212,12 +214,14 @@ func (m *metadata) setSplits(r *route, weight int32) {
 	}
 }
 
-// record the user's weights of every rule that is split, and of the one that is
-// about to be. It is made anew each time: rules come, go and change places.
+// record the user's weights of every rule that is split, of the one that is about to
+// be, and of those that the split policy may split with anybody's next write. It is
+// made anew each time: rules come, go and change places.
 func (m *metadata) record(r *route, next *view) {
 	var list []original
+	asked := slices.ContainsFunc(m.splits, func(s split) bool { return s.Owner == r.owner })
 	for i, v := range r.views {
-		if v.split() || next == &r.views[i] {
+		if v.split() || next == &r.views[i] || asked && r.selected(v) {
 			list = append(list, r.base(v))
 		}
 	}

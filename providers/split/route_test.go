@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/internal/routetest"
 )
 
 // TestPatches shows, in golden files, every patch of the life of a split.
@@ -66,9 +67,9 @@ func TestPatches(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			patches, versions := run(t, tc.start(t), tc.target, tc.plan)
-			golden(t, name, "# "+tc.reason+"\n\n"+render(t, patches))
+			routetest.Golden(t, name, tc.reason, patches)
 			if more, _ := run(t, last(versions), tc.target, tc.plan); len(more) > 0 {
-				t.Errorf("\n%s\nthe same call again wrote:\n%s", tc.reason, render(t, more))
+				t.Errorf("\n%s\nthe same call again wrote:\n%s", tc.reason, routetest.Render(t, more))
 			}
 		})
 	}

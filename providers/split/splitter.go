@@ -24,9 +24,10 @@ import (
 // before the call gives up. Each time all is decided anew from a live read.
 const maxConflicts = 5
 
-// maxWrites bounds the writes of one call to one route, a few for each of its
-// rules. Whoever needs more is being undone as fast as it writes.
-const maxWrites = 64
+// minWrites is how many writes one call to one route has at least, and writesPerRule
+// how many for each rule of a large one. Whoever needs more is being undone as fast
+// as it writes.
+const minWrites, writesPerRule = 32, 4
 
 // Part is what one provider brings to a splitter.
 type Part struct {
@@ -294,7 +295,7 @@ func (p *Splitter) write(ctx context.Context, target providers.Target, ref v1alp
 		return err
 	}
 	conflicts := 0
-	for range maxWrites + maxConflicts {
+	for n := 0; n < max(minWrites, writesPerRule*len(r.views))+maxConflicts; n++ {
 		if r.stamp() > stamp {
 			return fmt.Errorf("cannot write %s: %w: %d, not %d", r, providers.ErrFenced, r.stamp(), stamp)
 		}

@@ -152,16 +152,11 @@ func (v view) coarse() bool {
 // of the record that fits it best: same name, same place, any other. Without
 // one they are inferred.
 func (v view) base(records []original, hint int32) original {
+	if !v.split() {
+		return v.asWritten()
+	}
 	totals, owned := v.totals()
 	as := original{Rule: v.index, Name: v.Name, Weights: totals}
-	if !v.split() {
-		for i, s := range v.shares {
-			if v.Backends[s.user].Unset {
-				as.Unset = append(as.Unset, i)
-			}
-		}
-		return as
-	}
 	bestRank := 0
 	for _, r := range records {
 		if !fits(r.Weights, totals) {
@@ -175,12 +170,28 @@ func (v view) base(records []original, hint int32) original {
 			rank = 3
 		}
 		if rank > bestRank {
-			as.Weights, as.Unset, bestRank = r.Weights, r.Unset, rank
+			as.Weights, as.Unset, as.Zero, bestRank = r.Weights, r.Unset, r.Zero, rank
 		}
 	}
 	if bestRank == 0 {
 		_, highest := v.exposure(hint)
 		as.Weights = unscale(totals, owned, int64(highest))
+	}
+	return as
+}
+
+// asWritten is the user's weights of a rule without a split.
+func (v view) asWritten() original {
+	as := original{Rule: v.index, Name: v.Name}
+	for i, s := range v.shares {
+		b := v.Backends[s.user]
+		as.Weights = append(as.Weights, b.Weight)
+		if b.Unset {
+			as.Unset = append(as.Unset, i)
+		}
+		if b.Zero {
+			as.Zero = append(as.Zero, i)
+		}
 	}
 	return as
 }

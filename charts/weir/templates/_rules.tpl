@@ -49,10 +49,16 @@ reads no Secrets, and touches no RBAC and no admission configuration.
 - apiGroups: [linkerd.io]
   resources: [serviceprofiles]
   verbs: [get, list, watch, patch]
-# Without it the canary's Service would be spoken to in plain text where the
-# user's is spoken to in TLS.
+- apiGroups: [networking.istio.io]
+  resources: [virtualservices]
+  verbs: [get, list, watch, patch]
+# Without these the canary's Service would be spoken to in plain text where the
+# user's is spoken to in TLS, or without the user's limits.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [backendtlspolicies]
+  verbs: [list]
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules]
   verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/workload"
@@ -79,7 +79,7 @@ func requirement(label string, operator selection.Operator) labels.Selector {
 // slim takes off what no decision rests on.
 func slim(obj any) (any, error) {
 	if o, ok := obj.(client.Object); ok {
-		if o.GetObjectKind().GroupVersionKind().Group != gatewayv1.GroupName {
+		if !slices.Contains(routeGroups(), o.GetObjectKind().GroupVersionKind().Group) {
 			// Of a route they tell who has rewritten its weights.
 			o.SetManagedFields(nil)
 		}

@@ -49,7 +49,7 @@ func TestWeightsUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := awaitSplit(t.Context(), s); err != nil {
+	if err := awaitSplit(t.Context(), s, gatewayRoutes{}, gatewayRouteKinds()...); err != nil {
 		t.Fatal(err)
 	}
 	shop, err := world.NewShop(t.Context(), "load", stage.ShopOptions{})

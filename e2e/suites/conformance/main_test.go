@@ -1,11 +1,13 @@
 // Package conformance runs the conformance suite of the traffic providers on a
-// real API server, with Weir's chart installed: once with the split policy, and
+// real API server, with Weir's chart installed: once with the split policies, and
 // once on a cluster without MutatingAdmissionPolicy.
 package conformance
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ import (
 	"github.com/weir-dev/weir/e2e/harness"
 	"github.com/weir-dev/weir/providers"
 	"github.com/weir-dev/weir/providers/conformance"
-	"github.com/weir-dev/weir/providers/gatewayapi"
+	"github.com/weir-dev/weir/providers/istio"
 	"github.com/weir-dev/weir/providers/kubernetes"
 )
 
@@ -43,48 +45,63 @@ func init() {
 }
 
 func TestMain(m *testing.M) {
-	os.Exit(harness.Main(m, "conformance", noTraffic, func(ctx context.Context, s *harness.Sandbox) error {
+	code := harness.Main(m, "conformance", noTraffic, func(ctx context.Context, s *harness.Sandbox) error {
 		sandbox = s
 		if err := install(ctx, s, true); err != nil {
 			return err
 		}
-		return awaitSplit(ctx, s)
-	}))
+		if err := awaitSplit(ctx, s, gatewayRoutes{}, gatewayRouteKinds()...); err != nil {
+			return err
+		}
+		return awaitSplit(ctx, s, virtualServices{lists: []string{"http"}}, virtualServiceKind)
+	})
+	if plain.sandbox != nil {
+		if err := plain.sandbox.Down(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
 }
 
-// install Weir's chart without its controller, with the mutating policies or not.
+// install Weir's chart without its controller, with the mutating policies or not,
+// and then Istio's CRDs: the policies must do for a cluster that knows them later.
 func install(ctx context.Context, s *harness.Sandbox, policies bool) error {
 	admin, err := s.Client(harness.Admin, client.Options{Scheme: scheme})
 	if err != nil {
 		return err
 	}
-	return chart.Install(ctx, admin, chart.InstallOptions{
+	err = chart.Install(ctx, admin, chart.InstallOptions{
 		WithoutController: true,
 		Values:            map[string]any{"mutatingAdmissionPolicy": map[string]any{"enabled": policies}},
 	})
-}
-
-// TestGatewayAPI is the suite with the split policy.
-func TestGatewayAPI(t *testing.T) {
-	conformance.Run(t, gatewayAPI(t, sandbox, true))
-}
-
-// TestGatewayAPIWithoutPolicy is the suite on a cluster that has no
-// MutatingAdmissionPolicy, so that GitOps tools undo every split.
-func TestGatewayAPIWithoutPolicy(t *testing.T) {
-	s, err := harness.Up(t.Context(), "conformance-plain", append(noTraffic, "--disable-mutating-policies")...)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	t.Cleanup(func() {
-		if err := s.Down(context.Background()); err != nil {
-			t.Error(err)
+	return installIstio(ctx, admin)
+}
+
+// plain is a sandbox without MutatingAdmissionPolicy, once a test has asked for it.
+var plain struct {
+	once    sync.Once
+	sandbox *harness.Sandbox
+	err     error
+}
+
+// withoutPolicies is a sandbox without MutatingAdmissionPolicy. All tests share it.
+func withoutPolicies(t *testing.T) *harness.Sandbox {
+	t.Helper()
+	plain.once.Do(func() {
+		ctx := context.Background() // It outlives the test.
+		if plain.sandbox, plain.err = harness.Up(ctx, "conformance-plain", append(noTraffic, "--disable-mutating-policies")...); plain.err != nil {
+			return
 		}
+		plain.err = install(ctx, plain.sandbox, false)
 	})
-	if err := install(t.Context(), s, false); err != nil {
-		t.Fatal(err)
+	if plain.err != nil {
+		t.Fatal(plain.err)
 	}
-	conformance.Run(t, gatewayAPI(t, s, false))
+	return plain.sandbox
 }
 
 // TestKubernetes is the suite for the provider that only observes.
@@ -92,26 +109,6 @@ func TestKubernetes(t *testing.T) {
 	h := newHarness(t, sandbox)
 	h.New = func(c client.Client) providers.Provider { return kubernetes.New(c, c) }
 	conformance.Run(t, h)
-}
-
-// gatewayAPI is the harness of provider gatewayapi.
-func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harness {
-	t.Helper()
-	h := newHarness(t, s)
-	h.New = func(c client.Client) providers.Provider { return gatewayapi.New(c, c) }
-	h.Dialect = dialect{}
-	h.Capabilities = conformance.Capabilities{
-		Kinds:        []string{"HTTPRoute", "GRPCRoute"},
-		RuleNames:    true,
-		SharedRoutes: true,
-		MixedRules:   true,
-		Matches:      true,
-		Mirror:       true,
-		QueryParams:  []string{"HTTPRoute"},
-		Acceptance:   true,
-		SplitPolicy:  policy,
-	}
-	return h
 }
 
 // newHarness with what all providers need.
@@ -181,6 +178,8 @@ func newNamespace(t *testing.T, s *harness.Sandbox) string {
 			Rules: []rbacv1.PolicyRule{{
 				APIGroups: []string{gatewayv1.GroupName}, Resources: []string{"httproutes", "httproutes/status", "grpcroutes", "grpcroutes/status"},
 				Verbs: []string{"*"},
+			}, {
+				APIGroups: []string{istio.Group}, Resources: []string{"virtualservices"}, Verbs: []string{"*"},
 			}},
 		},
 		&rbacv1.RoleBinding{

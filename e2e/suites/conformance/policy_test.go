@@ -20,7 +20,7 @@ import (
 // shop is a route of namespace ns with one rule to web, split at 5 %.
 func shop(t *testing.T, ns string) (*unstructured.Unstructured, gatewayapi.Provider, providers.Target) {
 	t.Helper()
-	route := dialect{}.Manifest(conformance.Route{
+	route := gatewayRoutes{}.Manifest(conformance.Route{
 		Kind: "HTTPRoute", Namespace: ns, Name: "shop",
 		Rules: []conformance.Rule{{Name: "web", Backends: []conformance.Backend{{Service: "web", Weight: 1}}}},
 	})
@@ -43,7 +43,7 @@ func shop(t *testing.T, ns string) (*unstructured.Unstructured, gatewayapi.Provi
 // backends of a rule as "service weight".
 func backends(u *unstructured.Unstructured, rule int) []string {
 	var out []string
-	for _, b := range (dialect{}).Rules(u)[rule].Backends {
+	for _, b := range (gatewayRoutes{}).Rules(u)[rule].Backends {
 		out = append(out, fmt.Sprintf("%s %d", b.Service, b.Weight))
 	}
 	return out

@@ -39,6 +39,7 @@ func namespaces() []string { return []string{routed, grpc, native, volume, stran
 func unused() map[right]string {
 	const (
 		informer = "informers of an API server older than 1.34 list before they watch"
+		istio    = "asked for where the cluster serves Istio's kinds, which it does not here"
 		series   = "an event that comes again is written as a series, after minutes"
 	)
 	return map[right]string{
@@ -49,6 +50,11 @@ func unused() map[right]string {
 		"patch events.k8s.io/events":                        series,
 		"update weir.dev/rollouts/finalizers":               "asked for by the plugin OwnerReferencesPermissionEnforcement, which is off here",
 		"list gateway.networking.k8s.io/backendtlspolicies": "asked for where the cluster serves that kind, which it does not here",
+		"get networking.istio.io/virtualservices":           istio,
+		"list networking.istio.io/virtualservices":          istio,
+		"watch networking.istio.io/virtualservices":         istio,
+		"patch networking.istio.io/virtualservices":         istio,
+		"list networking.istio.io/destinationrules":         istio,
 		"get gateway.networking.k8s.io/gatewayclasses":      "asked for where two controllers have answered for a Gateway",
 	}
 }

@@ -1,38 +1,68 @@
 package conformance
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"testing"
-	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/providers"
 	"github.com/weir-dev/weir/providers/conformance"
+	"github.com/weir-dev/weir/providers/gatewayapi"
 )
 
 // gatewayName is the parent of every route. There is no such Gateway: the suite
 // stands in for it.
 const gatewayName = "edge"
 
-// dialect of HTTPRoute and GRPCRoute.
-type dialect struct{}
+// gatewayRouteKinds are the kinds of provider gatewayapi.
+func gatewayRouteKinds() []string { return []string{"HTTPRoute", "GRPCRoute"} }
 
-var _ conformance.Dialect = dialect{}
+// TestGatewayAPI is the suite with the split policy.
+func TestGatewayAPI(t *testing.T) {
+	conformance.Run(t, gatewayAPI(t, sandbox, true))
+}
+
+// TestGatewayAPIWithoutPolicy is the suite on a cluster that has no
+// MutatingAdmissionPolicy, so that GitOps tools undo every split.
+func TestGatewayAPIWithoutPolicy(t *testing.T) {
+	conformance.Run(t, gatewayAPI(t, withoutPolicies(t), false))
+}
+
+// gatewayAPI is the harness of provider gatewayapi.
+func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harness {
+	t.Helper()
+	h := newHarness(t, s)
+	h.New = func(c client.Client) providers.Provider { return gatewayapi.New(c, c) }
+	h.Dialect = gatewayRoutes{}
+	h.Capabilities = conformance.Capabilities{
+		Kinds:        gatewayRouteKinds(),
+		RuleNames:    true,
+		SharedRoutes: true,
+		MixedRules:   true,
+		Matches:      true,
+		Mirror:       true,
+		QueryParams:  []string{"HTTPRoute"},
+		Acceptance:   true,
+		SplitPolicy:  policy,
+	}
+	return h
+}
+
+// gatewayRoutes is the dialect of HTTPRoute and GRPCRoute.
+type gatewayRoutes struct{}
+
+var _ conformance.Dialect = gatewayRoutes{}
 
 // Manifest with a filter on every backend, so that it can be seen whether the
 // canary's entry has it, too.
-func (dialect) Manifest(r conformance.Route) *unstructured.Unstructured {
+func (gatewayRoutes) Manifest(r conformance.Route) *unstructured.Unstructured {
 	rules := []any{}
 	for i, rule := range r.Rules {
 		var backends []any
@@ -75,7 +105,7 @@ func header(name, value string) map[string]any {
 }
 
 // Rules of a route as the API server stored it.
-func (dialect) Rules(u *unstructured.Unstructured) []conformance.Rule {
+func (gatewayRoutes) Rules(u *unstructured.Unstructured) []conformance.Rule {
 	var out []conformance.Rule
 	for _, rule := range rulesOf(u) {
 		r := conformance.Rule{Rest: without(rule, "name", "backendRefs")}
@@ -92,8 +122,11 @@ func (dialect) Rules(u *unstructured.Unstructured) []conformance.Rule {
 	return out
 }
 
+// TwinRest is all.
+func (gatewayRoutes) TwinRest(rest string) string { return rest }
+
 // Annotate sets a header in the rule.
-func (dialect) Annotate(u *unstructured.Unstructured, name string, n int) {
+func (gatewayRoutes) Annotate(u *unstructured.Unstructured, name string, n int) {
 	for _, rule := range rulesOf(u) {
 		if rule["name"] == name {
 			rule["filters"] = []any{header("x-change", fmt.Sprint(n))}
@@ -102,7 +135,7 @@ func (dialect) Annotate(u *unstructured.Unstructured, name string, n int) {
 }
 
 // Accept by the one parent.
-func (dialect) Accept(u *unstructured.Unstructured) {
+func (gatewayRoutes) Accept(u *unstructured.Unstructured) {
 	condition := func(kind gatewayv1.RouteConditionType) any {
 		return map[string]any{
 			"type": string(kind), "status": "True", "reason": string(kind), "message": "",
@@ -140,61 +173,4 @@ func without(m map[string]any, keys ...string) string {
 		return err.Error()
 	}
 	return string(text)
-}
-
-// awaitRights waits until the GitOps tool's rights in the namespace are in force.
-func awaitRights(t *testing.T, s *harness.Sandbox, namespace string) {
-	t.Helper()
-	c, err := s.Client(harness.GitOps, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	harness.Eventually(t, patience, "the rights of "+string(harness.GitOps), func(ctx context.Context) error {
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: namespace, Verb: "watch", Group: gatewayv1.GroupName, Resource: "grpcroutes",
-			},
-		}}
-		if err := c.Create(ctx, review); err != nil {
-			return err
-		}
-		if !review.Status.Allowed {
-			return errors.New("not in force")
-		}
-		return nil
-	})
-}
-
-// awaitSplit waits until the split policy is in force. An API server takes some
-// seconds to apply policies to kinds that come from CRDs.
-func awaitSplit(ctx context.Context, s *harness.Sandbox) error {
-	admin, err := s.Client(harness.Admin, client.Options{Scheme: scheme})
-	if err != nil {
-		return err
-	}
-	for _, kind := range []string{"HTTPRoute", "GRPCRoute"} {
-		u := dialect{}.Manifest(conformance.Route{
-			Kind: kind, Namespace: "default", Name: "await-split",
-			Rules: []conformance.Rule{{Name: "web", Backends: []conformance.Backend{{Service: "web", Weight: 1}}}},
-		})
-		u.SetLabels(map[string]string{v1alpha1.SplitAnnotation: "active"})
-		u.SetAnnotations(map[string]string{v1alpha1.SplitAnnotation: "web web web-canary 500 *"})
-		if err := admin.Create(ctx, u); err != nil {
-			return err
-		}
-		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-			written := u.DeepCopy()
-			if err := admin.Update(ctx, written, client.DryRunAll); err != nil {
-				return false, nil //nolint:nilerr // Refusals are what is waited out.
-			}
-			return len(dialect{}.Rules(written)[0].Backends) == 2, nil
-		})
-		if err != nil {
-			return fmt.Errorf("the split policy is not in force for %s: %w", kind, err)
-		}
-		if err := admin.Delete(ctx, u); err != nil {
-			return err
-		}
-	}
-	return nil
 }
