@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -116,6 +115,3 @@ spec:
 func byVirtualService() *v1alpha1.Traffic {
 	return &v1alpha1.Traffic{RouteRefs: []v1alpha1.RouteReference{{Kind: "VirtualService", Name: stage.Name}}}
 }
-
-// delete an object, and wait for nothing.
-func (m *mesh) delete(o client.Object) { m.Must(m.Admin.Delete(m.T.Context(), o)) }
