@@ -214,7 +214,8 @@ func (b *bringUp) waitHTTP(ctx context.Context, config *rest.Config, url string)
 		if err != nil {
 			return false, nil
 		}
-		return r.StatusCode == http.StatusOK, r.Body.Close()
+		// An answer that is cut off is none; there will be another.
+		return r.StatusCode == http.StatusOK && r.Body.Close() == nil, nil
 	})
 }
 

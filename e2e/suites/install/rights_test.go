@@ -39,6 +39,7 @@ func namespaces() []string { return []string{routed, grpc, native, volume, stran
 func unused() map[right]string {
 	const (
 		informer = "informers of an API server older than 1.34 list before they watch"
+		linkerd  = "asked for where the cluster serves Linkerd's kinds, which it does not here"
 		istio    = "asked for where the cluster serves Istio's kinds, which it does not here"
 		series   = "an event that comes again is written as a series, after minutes"
 	)
@@ -50,6 +51,10 @@ func unused() map[right]string {
 		"patch events.k8s.io/events":                        series,
 		"update weir.dev/rollouts/finalizers":               "asked for by the plugin OwnerReferencesPermissionEnforcement, which is off here",
 		"list gateway.networking.k8s.io/backendtlspolicies": "asked for where the cluster serves that kind, which it does not here",
+		"get linkerd.io/serviceprofiles":                    linkerd,
+		"list linkerd.io/serviceprofiles":                   linkerd,
+		"watch linkerd.io/serviceprofiles":                  linkerd,
+		"patch linkerd.io/serviceprofiles":                  linkerd,
 		"get networking.istio.io/virtualservices":           istio,
 		"list networking.istio.io/virtualservices":          istio,
 		"watch networking.istio.io/virtualservices":         istio,
