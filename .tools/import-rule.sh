@@ -42,6 +42,10 @@ add providers depguard k8s.io/api/apps/v1
 add providers/gatewayapi depguard $weir/providers/kubernetes
 add providers/kubernetes depguard $weir/rollout/pods
 add providers/kubernetes depguard $weir/metrics
+add providers/gatewayapi depguard $weir/providers/istio/served
+add providers/istio/served depguard $weir/providers/linkerd
+add providers/istio/served depguard $weir/providers/split
+add providers/linkerd/served depguard $weir/rollout/pods
 add providers/conformance depguard $weir/cmd/weir/egress
 add metrics depguard k8s.io/api/apps/v1
 add metrics/prometheus depguard $weir/rollout/decide

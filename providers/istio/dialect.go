@@ -7,12 +7,18 @@ import (
 
 	"gomodules.xyz/jsonpatch/v2"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/providers/split"
 )
 
 // dialect of VirtualService.
-type dialect struct{}
+type dialect struct {
+	// proxies are asked what istiod serves to them; nil where nobody can be.
+	proxies Proxies
+	// live reads the ports of Services.
+	live client.Reader
+}
 
 var _ split.Dialect = dialect{}
 
@@ -119,7 +125,18 @@ func (d dialect) Refuse(object *unstructured.Unstructured, rules []split.Rule) *
 	return nil
 }
 
-// Status as Istio writes it where it was told to.
-func (dialect) Status(_ context.Context, object *unstructured.Unstructured, _ bool) split.Status {
-	return statusOf(object)
+// Status as Istio writes it where it was told to, and as istiod serves the object
+// where it can be asked. An object at rest is not asked for, but for those who read
+// live, since they are about to act on it.
+func (d dialect) Status(ctx context.Context, object *unstructured.Unstructured, live bool) split.Status {
+	reported := statusOf(object)
+	if !reported.Accepted || d.proxies == nil || !live && !split.Stamped(object) {
+		return reported
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if problem := d.pending(ctx, object); problem != "" {
+		return split.Status{Unannounced: true, Message: "VirtualService/" + object.GetName() + ": " + problem}
+	}
+	return reported
 }

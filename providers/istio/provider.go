@@ -24,13 +24,14 @@ var _ providers.Provider = Provider{}
 // New makes a provider that reads from the cache of c, or from live where it
 // must know, and writes through c.
 func New(c client.Client, live client.Reader) Provider {
-	return Provider{split.New(c, live, Part(live))}
+	return Provider{split.New(c, live, Part(live, nil))}
 }
 
 // Part of a splitter that splits the provider's kind of route beside others. In a
-// mesh its policies are for routes of any kind.
-func Part(live client.Reader) split.Part {
-	return split.Part{Dialects: []split.Dialect{dialect{}}, Attached: policies{live: live}.attached}
+// mesh its policies are for routes of any kind. What istiod serves to proxies is
+// evidence that weights are in force; proxies may be nil.
+func Part(live client.Reader, proxies Proxies) split.Part {
+	return split.Part{Dialects: []split.Dialect{dialect{proxies: proxies, live: live}}, Attached: policies{live: live}.attached}
 }
 
 // Name of the provider.

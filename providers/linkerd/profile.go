@@ -188,10 +188,11 @@ func (profile) Refuse(_ *unstructured.Unstructured, rules []split.Rule) *split.R
 // streamTimeout bounds a question to the destination controller. A pass waits for it.
 const streamTimeout = 2 * time.Second
 
-// Status of a profile is what the destination controller streams to proxies. Where it
-// cannot be asked, what is written is taken for what is in force.
-func (p profile) Status(ctx context.Context, object *unstructured.Unstructured, _ bool) split.Status {
-	if p.streams == nil {
+// Status of a profile is what the destination controller streams to proxies. Where
+// nobody can be asked, what is written is taken for what is in force; so is a profile
+// at rest, but for those who read live, since they are about to act on it.
+func (p profile) Status(ctx context.Context, object *unstructured.Unstructured, live bool) split.Status {
+	if p.streams == nil || !live && !split.Stamped(object) {
 		return split.Status{Accepted: true, Processed: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -48,6 +50,47 @@ type Options struct {
 	Burst int
 	// LogLevel of the logs.
 	LogLevel slog.Level
+	// Meshes that are asked what is in force.
+	Meshes
+}
+
+// Meshes are the control planes that are asked which weights are in force, as HOST:PORT;
+// empty for not at all.
+type Meshes struct {
+	// LinkerdDestination is Linkerd's destination controller.
+	LinkerdDestination string
+	// Istiod is Istio's control plane. IstiodCA and IstiodToken are the files with what
+	// its certificate is signed by, and with Weir's token; without them it is plain text.
+	Istiod, IstiodCA, IstiodToken string
+}
+
+// bind declares the flags with their defaults.
+func (m *Meshes) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&m.LinkerdDestination, "linkerd-destination", "",
+		"HOST:PORT of Linkerd's destination controller, which is asked whether the weights of a ServiceProfile are in force; absent: not asked, they are when they are written")
+	flags.StringVar(&m.Istiod, "istiod", "",
+		"HOST:PORT of istiod, which is asked whether the routes of a VirtualService are in force; absent: not asked, they are when they are written")
+	flags.StringVar(&m.IstiodCA, "istiod-ca", "", "file with the certificates that istiod's is signed by; absent: plain text")
+	flags.StringVar(&m.IstiodToken, "istiod-token", "", "file with a service account token for audience istio-ca, of the namespace that the controller runs in")
+}
+
+// validate refuses values that cannot be meant.
+func (m *Meshes) validate() error {
+	for flag, address := range map[string]string{"--linkerd-destination": m.LinkerdDestination, "--istiod": m.Istiod} {
+		if address == "" {
+			continue
+		}
+		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+			return fmt.Errorf("%s %q: use HOST:PORT", flag, address)
+		}
+	}
+	if (m.IstiodCA == "") != (m.IstiodToken == "") {
+		return errors.New("--istiod-ca and --istiod-token: use both or none, since a token is not sent in plain text, and without one istiod does not answer by TLS")
+	}
+	if m.Istiod == "" && m.IstiodCA != "" {
+		return errors.New("--istiod-ca without --istiod: say where istiod is")
+	}
+	return nil
 }
 
 // Command is `weir controller`.
@@ -88,6 +131,7 @@ func (o *Options) bind(flags *pflag.FlagSet) {
 	flags.Float32Var(&o.QPS, "kube-api-qps", -1, "requests to the API server a second; negative leaves the limit to the server, which shares itself out fairly")
 	flags.IntVar(&o.Burst, "kube-api-burst", 0, "requests to the API server that may come at once, where kube-api-qps is positive")
 	flags.TextVar(&o.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	o.Meshes.bind(flags)
 }
 
 // defaultNamespace is where the process runs, or where the chart installs it.
@@ -114,5 +158,5 @@ func (o *Options) validate() error {
 	if minLease := 3 * time.Second; o.LeaseDuration < minLease {
 		return fmt.Errorf("--leader-election-lease-duration %s: use at least %s", o.LeaseDuration, minLease)
 	}
-	return nil
+	return o.Meshes.validate()
 }

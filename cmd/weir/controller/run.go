@@ -244,7 +244,10 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	watcher := pods.New(direct, call.call)
 	runner := analysis.New(evidence.evaluator, evidence.sources.measure, watcher, counts, call.call)
 	deployments := workload.New(mgr.GetCache(), mgr.GetAPIReader(), mgr.GetClient())
-	routes := newRouter(mgr.GetClient(), mgr.GetAPIReader())
+	routes, err := newRouter(mgr, options)
+	if err != nil {
+		return err
+	}
 	reconciler := &rollout.Reconciler{
 		Decide:    decide.Decide,
 		Cached:    mgr.GetCache(),
