@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,6 +27,10 @@ func TestOptions(t *testing.T) {
 		"Concurrency": {reason: "without workers nothing is done", args: []string{"--concurrency=0"}, want: "--concurrency 0: use at least 1"},
 		"Namespace":   {reason: "the lease needs a namespace", args: []string{"--leader-election-namespace="}, want: "--leader-election-namespace is empty: name the namespace that the controller runs in"},
 		"Lease":       {reason: "a lease that cannot be renewed in time is none", args: []string{"--leader-election-lease-duration=1s"}, want: "--leader-election-lease-duration 1s: use at least 3s"},
+		"Istiod":      {reason: "istiod may be asked in plain text", args: []string{"--istiod=istiod.istio-system.svc:15010", "--linkerd-destination=linkerd-dst.linkerd.svc:8086"}},
+		"Address":     {reason: "an address has a port", args: []string{"--istiod=istiod.istio-system.svc"}, want: `--istiod "istiod.istio-system.svc": use HOST:PORT`},
+		"Token":       {reason: "a token is not sent in plain text", args: []string{"--istiod=istiod:15012", "--istiod-token=token"}, want: "--istiod-ca and --istiod-token: use both or none, since a token is not sent in plain text, and without one istiod does not answer by TLS"},
+		"NoIstiod":    {reason: "files for nobody are a mistake", args: []string{"--istiod-ca=ca", "--istiod-token=token"}, want: "--istiod-ca without --istiod: say where istiod is"},
 		"Level":       {reason: "a level that does not exist is refused", args: []string{"--log-level=loud"}, want: `invalid argument "loud" for "--log-level" flag: slog: level string "loud": unknown name`},
 	}
 	for name, tc := range cases {
@@ -82,6 +87,21 @@ func TestHoldMode(t *testing.T) {
 			got, err := holdMode(t.Context(), tc.bindings, tc.hold)
 			if got != tc.want || (err != nil) != tc.err {
 				t.Errorf("%s: got %q, %v, want %q", tc.reason, got, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestSearchedDomain(t *testing.T) {
+	cases := map[string]struct{ reason, config, want string }{
+		"Pod":       {"the kubelet writes the cluster's domain", "nameserver 10.0.0.10\nsearch shop.svc.example.org svc.example.org example.org\n", "example.org"},
+		"Elsewhere": {"a process outside finds the usual one", "search example.com\n", "cluster.local"},
+		"Empty":     {"so does one without a configuration", "", "cluster.local"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := searchedDomain(strings.NewReader(tc.config)); got != tc.want {
+				t.Errorf("%s: got %q, want %q", tc.reason, got, tc.want)
 			}
 		})
 	}
