@@ -77,7 +77,7 @@ func TestSlim(t *testing.T) {
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("what no decision rests on goes: -want, +got:\n%s", diff)
 	}
-	for _, route := range newRouter(nil, nil).Objects() {
+	for _, route := range routerOf(nil, nil, nil, nil).Objects() {
 		route.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "argocd"}})
 		if out, err := slim(route); err != nil || len(out.(client.Object).GetManagedFields()) != 1 {
 			t.Errorf("of a route it stays who wrote it: got %v, %v", out, err)
