@@ -7,6 +7,7 @@ import (
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/stage"
+	"github.com/weir-dev/weir/e2e/suites/mesh/scene"
 	"github.com/weir-dev/weir/providers/conformance"
 )
 
@@ -119,4 +120,14 @@ func TestDestinationRule(t *testing.T) {
 	m.Must(m.Release(t.Context(), "v2", nil))
 	m.AwaitState("the promotion", stage.Promoted(1))
 	m.NoneFailed()
+}
+
+// TestIstiodKilled: without istiod the release holds, and goes on when it is back.
+func TestIstiodKilled(t *testing.T) {
+	m := open(t, "outage", virtualService)
+	written := m.Live(m.object(virtualService))
+	m.call("http")
+	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{Traffic: byVirtualService(), Steps: scene.OutageSteps()}))
+	m.ThroughOutage("istiod", "http")
+	m.GivenBack(written)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/stage"
 	"github.com/weir-dev/weir/e2e/suites/mesh/scene"
@@ -25,7 +26,7 @@ var world *stage.World
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, "istio", []string{"--scrape-interval=1s", "--istio"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
-		world, err = stage.NewWorld(ctx, s, stage.Options{})
+		world, err = stage.NewWorld(ctx, s, stage.Options{ControllerArgs: []string{"--istiod", cluster.IstiodXDS}})
 		return err
 	}))
 }

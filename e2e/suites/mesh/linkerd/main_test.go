@@ -25,7 +25,7 @@ var world *stage.World
 
 func TestMain(m *testing.M) {
 	os.Exit(harness.Main(m, "linkerd", []string{"--scrape-interval=1s", "--linkerd"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
-		world, err = stage.NewWorld(ctx, s, stage.Options{})
+		world, err = stage.NewWorld(ctx, s, stage.Options{ControllerArgs: []string{"--linkerd-destination", cluster.LinkerdAddress}})
 		return err
 	}))
 }

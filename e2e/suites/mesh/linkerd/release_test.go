@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/stage"
+	"github.com/weir-dev/weir/e2e/suites/mesh/scene"
 )
 
 // TestRelease: a release by ServiceProfile, at each step of which Linkerd streams the
@@ -38,4 +40,18 @@ func TestRelease(t *testing.T) {
 	m.streamed(0)
 	m.GivenBack(written)
 	m.NoneFailed()
+}
+
+// TestControllerKilled: without Linkerd's destination controller the release holds, and
+// goes on when it is back.
+func TestControllerKilled(t *testing.T) {
+	m := open(t, "outage", "{}")
+	written := m.Live(m.profile("{}"))
+	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{
+		Traffic: &v1alpha1.Traffic{RouteRefs: []v1alpha1.RouteReference{{Kind: "ServiceProfile", Name: m.authority}}},
+		Steps:   scene.OutageSteps(),
+	}))
+	m.ThroughOutage(cluster.LinkerdDestination, "mesh")
+	m.streamed(0)
+	m.GivenBack(written)
 }

@@ -175,3 +175,62 @@ func (s *Scene) GivenBack(written *unstructured.Unstructured) {
 		}
 	}
 }
+
+// ThroughOutage kills a control plane in the middle of a release, which has three steps
+// at 20, 60 and 100 percent. The second is held, and not even written, until the control
+// plane is back: what proxies have goes on serving. Then a release is aborted while it is gone: nothing is
+// taken from under the traffic that nobody could take away.
+func (s *Scene) ThroughOutage(controlPlane, load string) {
+	s.T.Helper()
+	command := func(verb string) {
+		s.T.Helper()
+		_, err := s.Run(s.T.Context(), verb, controlPlane)
+		s.Must(err)
+	}
+	s.T.Cleanup(func() {
+		if s.T.Failed() { // Others go on with it.
+			_, _ = s.Run(context.Background(), "start", controlPlane)
+		}
+	})
+	s.Must(s.Release(s.T.Context(), "v2", nil))
+	s.AwaitState("the first step", stage.AtStep(0))
+	command("kill")
+	held := func(r *v1alpha1.Rollout) bool {
+		return r.Status.Release.StepIndex == 1 && r.Status.Exposure.Configured == "20%" && r.Status.Release.VerifiedAt == nil
+	}
+	s.AwaitState("the second step to be held", held)
+	from := time.Now().Add(settle)
+	s.AwaitState("five seconds of it", func(r *v1alpha1.Rollout) bool { return held(r) && time.Since(from) > 5*time.Second })
+	s.ShareIs(load, "v2", 0.2, from, time.Now().Add(-settle))
+	command("start")
+	s.AwaitState("the promotion", stage.Promoted(1))
+
+	s.Must(s.Release(s.T.Context(), "v3", nil))
+	s.AwaitState("v3 at its first step", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Number == 2 && stage.AtStep(0)(r) })
+	command("kill")
+	out, code, err := s.CLI(s.T.Context(), harness.Admin, "abort", stage.Name)
+	s.Must(err)
+	if code != 0 {
+		s.T.Fatalf("abort left with %d: %s", code, out)
+	}
+	rolling := func(r *v1alpha1.Rollout) bool {
+		return r.Status.Release.Stage == v1alpha1.StageRollingBack && r.Status.Exposure.Desired == "0%"
+	}
+	r := s.AwaitState("the rollback to be held", rolling)
+	from = time.Now().Add(settle)
+	s.AwaitState("five seconds of it", func(r *v1alpha1.Rollout) bool { return rolling(r) && time.Since(from) > 5*time.Second })
+	s.ShareIs(load, "v3", 0.2, from, time.Now().Add(-settle))
+	pods, err := s.Pods(s.T.Context(), r.Status.Canary.Revision)
+	s.Must(err)
+	if len(pods) == 0 {
+		s.T.Error("the pods of the canary went while proxies sent them requests")
+	}
+	command("start")
+	s.AwaitState("the rollback", func(r *v1alpha1.Rollout) bool { return stage.State(r) == v1alpha1.ReasonRolledBack })
+	s.NoneFailed()
+}
+
+// OutageSteps are those of ThroughOutage.
+func OutageSteps() []v1alpha1.Step {
+	return []v1alpha1.Step{stage.Hold(20, "3s"), stage.Hold(60, "2s"), stage.Hold(100, "2s")}
+}
