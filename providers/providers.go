@@ -5,8 +5,8 @@
 // workloads. It reports what is there, and it moves weight between a user's
 // Service (the stable backend) and a Service of Weir's own (the canary
 // backend) in the routes that it is given. It owns those two backends of the
-// rules that refer to the user's Service, and keeps every other field and rule
-// as it found them.
+// rules that refer to the user's Service, and what it adds for requests that match and
+// for mirrors, and keeps every other field and rule as it found them.
 //
 // The contract, checked by package conformance:
 //

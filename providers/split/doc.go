@@ -23,6 +23,15 @@
 //
 // Any entry that names the canary Service counts as Weir's, whoever wrote it.
 //
+// # Extras
+//
+// What a step does beside the weight is told by its form alone, so that nothing has to
+// be recorded. For requests that match, each rule gets another one beside it, named
+// weir-<place>-<owner>: a copy with more conditions and with entries for the canary
+// alone. A mirror is an entry in the rule itself that names the canary's Service.
+// Where the first rule that is met counts, the copy stands right before its rule.
+// The split policy does not put these back; the controller does.
+//
 // # Numbers
 //
 // Weights in a route are relative to each other. To split an entry finely all
