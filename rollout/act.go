@@ -36,7 +36,7 @@ func (r *Reconciler) act(ctx context.Context, o *observation, effects []decide.E
 func (r *Reconciler) perform(ctx context.Context, o *observation, effect decide.Effect) error {
 	pass := o.workloadPass()
 	target := o.target
-	target.Extras = extras(o.rollout, effect.Extras)
+	target.Extras = o.rollout.Spec.Extras(effect.Extras)
 	var err error
 	switch {
 	case effect.Kind == decide.EffectSetWeight && effect.Raise:

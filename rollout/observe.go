@@ -100,7 +100,7 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 	o.target = providers.Target{
 		Namespace: o.rollout.Namespace, Owner: o.rollout.Name,
 		Routes: routes(o.rollout), Pairs: pairs(o.rollout.Status.Traffic.Services),
-		Extras:         extras(o.rollout, o.rollout.Status.Record.DesiredExtras),
+		Extras:         o.rollout.Spec.Extras(o.rollout.Status.Record.DesiredExtras),
 		Planned:        planned(o.rollout),
 		StableRevision: o.rollout.Status.Stable.Revision, CanaryRevision: o.rollout.Status.Canary.Revision,
 	}
@@ -222,20 +222,6 @@ func planned(rollout *v1alpha1.Rollout) []*v1alpha1.Extras {
 		}
 	}
 	return out
-}
-
-// extras of a Rollout's steps by their ID, nil for none. What a step says by now is
-// not what an older record meant.
-func extras(rollout *v1alpha1.Rollout, id string) *v1alpha1.Extras {
-	if id == "" {
-		return nil
-	}
-	for i := range rollout.Spec.Steps {
-		if e := &rollout.Spec.Steps[i].Extras; e.ID() == id {
-			return e
-		}
-	}
-	return nil
 }
 
 // specProvider is the provider that the spec asks for.

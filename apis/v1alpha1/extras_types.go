@@ -158,3 +158,17 @@ func (e *Extras) ID() string {
 	_, _ = h.Write(text)
 	return strconv.FormatUint(h.Sum64(), 36)
 }
+
+// Extras are those of a step by their ID, nil for none. What a step says by now is
+// not what an older record meant.
+func (s *RolloutSpec) Extras(id string) *Extras {
+	if id == "" {
+		return nil
+	}
+	for i := range s.Steps {
+		if e := &s.Steps[i].Extras; e.ID() == id {
+			return e
+		}
+	}
+	return nil
+}

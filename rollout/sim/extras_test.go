@@ -6,20 +6,10 @@ import "github.com/weir-dev/weir/apis/v1alpha1"
 // they are.
 func askedExtras(ro *v1alpha1.Rollout) string {
 	id := ro.Status.Record.DesiredExtras
-	if id == "" || extrasNamed(&ro.Spec, id) == nil {
+	if ro.Spec.Extras(id) == nil {
 		return ""
 	}
 	return id
-}
-
-// extrasNamed are the extras of an ID, nil if no step has them.
-func extrasNamed(spec *v1alpha1.RolloutSpec, id string) *v1alpha1.Extras {
-	for i := range spec.Steps {
-		if e := &spec.Steps[i].Extras; e.ID() == id {
-			return e
-		}
-	}
-	return nil
 }
 
 // mirrored and cohort write extras.

@@ -380,7 +380,7 @@ func sizeFor(weight, n int32) int32 { return (weight*n + 9999) / 10000 }
 func (w *World) needs(weight int32, extras string) int32 {
 	n := w.target.live().replicas
 	need := sizeFor(weight, n)
-	if e := extrasNamed(&w.rollout.live().Spec, extras); extras != "" && e != nil && n > 0 {
+	if e := w.rollout.live().Spec.Extras(extras); e != nil && n > 0 {
 		need = max(need, 1)
 		if e.Mirror != nil {
 			need = max(need, sizeFor(e.Mirror.Weight*100, n))
