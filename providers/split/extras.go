@@ -102,9 +102,11 @@ func (r *route) strayRule() *Rule {
 		made, kept := &r.made[i], false
 		for j := range r.views {
 			v := &r.views[j]
-			if want := r.matched(v); want != nil && r.matchedRule(v) == made {
-				kept = r.keeps(v, made, want)
+			if r.matchedRule(v) != made {
+				continue // Before the rule that is wanted is made, which is work.
 			}
+			want := r.matched(v)
+			kept = want != nil && r.keeps(v, made, want)
 		}
 		if !kept {
 			return made
