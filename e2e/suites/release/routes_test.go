@@ -100,13 +100,8 @@ func TestSeveralRoutes(t *testing.T) {
 
 	s.release("v2", nil)
 	for i, weight := range []float64{0.2, 0.6} {
-		s.await(fmt.Sprintf("step %d", i), stage.AtStep(int32(i)))
-		from := time.Now().Add(settle)
-		s.await("the end of the step", func(r *v1alpha1.Rollout) bool {
-			held := r.Status.Release.VerifiedAt
-			return r.Status.Release.StepIndex == int32(i) && held != nil && time.Since(held.Time) > 5*time.Second
-		})
-		s.shares(loads, "v2", weight, from, time.Now().Add(-settle))
+		from, to := s.during(int32(i), 5*time.Second)
+		s.shares(loads, "v2", weight, from, to)
 	}
 	if out := s.backendsOf("partners", "status"); out != stage.Name {
 		t.Errorf("the rule that the Rollout does not name has the backends %q, not %q alone", out, stage.Name)
@@ -116,6 +111,7 @@ func TestSeveralRoutes(t *testing.T) {
 
 	s.release("v3", nil)
 	s.await("v3 at its first step", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Number == 2 && stage.AtStep(0)(r) })
+	s.during(0, 2*time.Second) // so that some requests of each kind meet it
 	s.cli(0, harness.Admin, "abort", stage.Name)
 	s.await("the rollback", func(r *v1alpha1.Rollout) bool {
 		return r.Status.Release.Number == 2 && stage.State(r) == v1alpha1.ReasonRolledBack
