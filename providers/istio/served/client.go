@@ -12,6 +12,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/weir-dev/weir/providers/internal/outage"
 	"github.com/weir-dev/weir/providers/istio"
 )
 
@@ -23,6 +24,12 @@ const (
 	// forgetAfter is how long a name is subscribed to that nobody asks for, and
 	// forgetPace how often is looked for such names.
 	forgetAfter, forgetPace = 2 * time.Minute, 30 * time.Second
+	// maxBackoff is the longest time that Envoy waits between two attempts to connect
+	// to its control plane: it draws it from a range that doubles from 0.5 to 30 s
+	// (RetryInitialDelayMs, RetryMaxDelayMs and JitteredExponentialBackOffStrategy).
+	// After an outage of one second or more, all but one of a thousand are back within
+	// backoffFactor times its length.
+	maxBackoff, backoffFactor = 30 * time.Second, 10
 )
 
 // errNotYet says that there was no time to ask.
@@ -55,6 +62,7 @@ type Client struct {
 	names map[string]*subscription
 	// problem is why there is no stream, nil where there is one.
 	problem error
+	outage  outage.Outage
 	// changed is closed when any of the above changes.
 	changed chan struct{}
 }
@@ -72,7 +80,7 @@ var _ istio.Proxies = &Client{}
 func New(options Options) *Client {
 	return &Client{
 		options: options, wanted: make(chan struct{}, 1), names: map[string]*subscription{},
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), outage: outage.Outage{Name: "istiod", Factor: backoffFactor, Max: maxBackoff},
 	}
 }
 
@@ -109,7 +117,13 @@ func (c *Client) look(name string) (served, <-chan struct{}, error) {
 		}
 	}
 	s.asked = time.Now()
-	return s.routes, c.changed, c.problem
+	if c.problem != nil {
+		return nil, nil, c.problem
+	}
+	if why := c.outage.Settling(s.asked); why != "" {
+		return nil, nil, errors.New(why)
+	}
+	return s.routes, c.changed, nil
 }
 
 // Start asks until the context ends. It opens a stream while there is anything to ask
@@ -166,6 +180,7 @@ func (c *Client) current(after time.Time) []string {
 func (c *Client) lost(err error) {
 	c.update(func() {
 		c.problem = err
+		c.outage.Failed(time.Now())
 		for _, s := range c.names {
 			s.routes = nil
 		}
@@ -176,6 +191,7 @@ func (c *Client) lost(err error) {
 func (c *Client) got(configs map[string]served) {
 	c.update(func() {
 		c.problem = nil
+		c.outage.Answered(time.Now())
 		for name, routes := range configs {
 			if s := c.names[name]; s != nil {
 				s.routes = routes

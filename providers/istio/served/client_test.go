@@ -235,6 +235,15 @@ func TestFollow(t *testing.T) {
 		t.Errorf("without istiod it is said at once: took %s, error %v", time.Since(began), err)
 	}
 	i.start(t, weighted(31))
+	for tick := time.Tick(time.Millisecond); ; <-tick {
+		_, err := ask(t, c, time.Minute)
+		if err != nil && strings.Contains(err.Error(), "was away and is back") {
+			break
+		}
+		if err == nil || t.Context().Err() != nil {
+			t.Fatalf("proxies may not be back yet, and all is well: error %v", err)
+		}
+	}
 	await(t, c, 31)
 }
 

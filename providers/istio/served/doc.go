@@ -25,6 +25,10 @@
 // after a short while, so that hundreds of releases at the start of the controller are
 // some requests and not hundreds; Rollouts at rest are not asked for at all.
 //
+// After an outage the stream is soon there again, and proxies may not be: Envoy waits
+// up to half a minute between its attempts. Until they are back questions fail, too, so
+// that no pods are taken away to which they still send requests.
+//
 // # Who asks
 //
 // A sidecar of the namespace and the service account of Weir: istiod compares the node

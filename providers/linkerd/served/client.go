@@ -20,7 +20,9 @@
 //
 // It is that of one replica of the controller, in plain text, unless Weir's pods are
 // in the mesh themselves; others may be behind it by as much as their watches are.
-// What proxies do in the time that a message takes to them is not known.
+// What proxies do in the time that a message takes to them is not known. After an outage
+// they come back to the controller later than Weir may: until they are back questions
+// fail.
 package served
 
 import (
@@ -39,6 +41,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/weir-dev/weir/providers/internal/outage"
 	"github.com/weir-dev/weir/providers/linkerd"
 )
 
@@ -49,6 +52,11 @@ const (
 	firstPause, maxPause = 100 * time.Millisecond, time.Second
 	// connectTimeout bounds one attempt.
 	connectTimeout = 5 * time.Second
+	// maxBackoff is the longest time that Linkerd's proxy waits between two attempts to
+	// connect to its control plane: from 0.1 s, doubled each time, to 10 s, and a tenth
+	// of it more by chance. That is never longer than it was away before, but for the
+	// pace at which Weir asks.
+	maxBackoff, backoffFactor = 11 * time.Second, 3
 	// maxProfile is the largest profile that is taken. One has routes, too, and
 	// cannot be larger than what the API server stores.
 	maxProfile = 8 << 20
@@ -76,12 +84,17 @@ type Client struct {
 	// probing is true while one question finds out whether it is still so.
 	problem error
 	probing bool
+	outage  outage.Outage
 }
 
 var _ linkerd.Streams = &Client{}
 
 // New makes a client, which connects when it is first asked.
-func New(options Options) *Client { return &Client{options: options} }
+func New(options Options) *Client {
+	return &Client{options: options, outage: outage.Outage{
+		Name: "Linkerd's destination controller", Factor: backoffFactor, Max: maxBackoff,
+	}}
+}
 
 // Start closes the connection when the context ends.
 func (c *Client) Start(ctx context.Context) error {
@@ -101,6 +114,9 @@ func (c *Client) Weights(ctx context.Context, authority string) (map[string]uint
 	}
 	weights, err := ask(ctx, conn, authority)
 	c.note(conn, err)
+	if err == nil {
+		err = c.settling()
+	}
 	return weights, err
 }
 
@@ -136,13 +152,30 @@ func (c *Client) note(conn *grpc.ClientConn, err error) {
 	case codes.DeadlineExceeded:
 		// The other end may be gone without a word. The system would find out in a
 		// quarter of an hour.
-		c.problem = err
+		c.failed(err)
 		c.drop(conn)
 	case codes.Unavailable:
-		c.problem = err
+		c.failed(err)
 	default: // Whatever it is, it is an answer.
 		c.problem = nil
+		c.outage.Answered(time.Now())
 	}
+}
+
+// failed notes that there was no answer.
+func (c *Client) failed(err error) {
+	c.problem = err
+	c.outage.Failed(time.Now())
+}
+
+// settling is an error while proxies may still be without the controller.
+func (c *Client) settling() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if why := c.outage.Settling(time.Now()); why != "" {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // drop a connection, unless there is another one already.

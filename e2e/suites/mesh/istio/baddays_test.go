@@ -66,11 +66,10 @@ func TestGateway(t *testing.T) {
 	t.Parallel()
 	m := open(t, "edge", gateway, edgeService)
 	written := m.Live(m.object(edgeService))
-	edge, err := m.StartProxy(t.Context(), stage.Proxy{
+	edge := m.Proxy(stage.Proxy{
 		Name: "edge", Image: "weir.dev/envoy", Args: []string{"--role=gateway"}, Labels: map[string]string{"app": "edge"},
 		ReadyPath: "/ready", ReadyPort: 15000,
 	})
-	m.Must(err)
 	l, err := m.LoadThroughProxy(t.Context(), "edge", edge+":80", "shop.example.com", load.HTTP, rate)
 	m.Load("edge", l, err)
 	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{

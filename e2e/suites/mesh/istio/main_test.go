@@ -58,12 +58,10 @@ func open(t *testing.T, namespace string, objects ...string) *mesh {
 	for _, text := range objects {
 		m.Must(m.Admin.Create(t.Context(), m.object(text)))
 	}
-	var err error
-	m.sidecar, err = m.StartProxy(t.Context(), stage.Proxy{
+	m.sidecar = m.Proxy(stage.Proxy{
 		Name: "caller", Image: "weir.dev/envoy", Args: []string{"--role=sidecar", "--http=" + httpPort + "=80", "--http=" + grpcPort + "=9000"},
 		Labels: map[string]string{"app": "caller"}, ReadyPath: "/ready", ReadyPort: 15000,
 	})
-	m.Must(err)
 	return m
 }
 

@@ -50,8 +50,7 @@ func open(t *testing.T, namespace, profile string) *mesh {
 		}
 	})
 	m.Must(m.Admin.Create(t.Context(), m.profile(profile)))
-	address, err := m.StartProxy(t.Context(), stage.Proxy{Name: "caller", Image: "weir.dev/linkerd-outbound", ReadyPath: "/ready", ReadyPort: 4191})
-	m.Must(err)
+	address := m.Proxy(stage.Proxy{Name: "caller", Image: "weir.dev/linkerd-outbound", ReadyPath: "/ready", ReadyPort: 4191})
 	calls, err := m.LoadThroughProxy(t.Context(), "mesh", address+":4140", m.authority, load.HTTP, 100)
 	m.Load("mesh", calls, err)
 	return m

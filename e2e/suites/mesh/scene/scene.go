@@ -34,6 +34,8 @@ type Scene struct {
 	T testing.TB
 	// Loads by name.
 	Loads map[string]*stage.Load
+
+	proxies []string
 }
 
 // Open opens a shop without a route of Gateway API in a world.
@@ -53,6 +55,15 @@ func (s *Scene) Must(err error) {
 	if err != nil {
 		s.T.Fatal(err)
 	}
+}
+
+// Proxy starts a proxy and gives its address.
+func (s *Scene) Proxy(p stage.Proxy) string {
+	s.T.Helper()
+	s.proxies = append(s.proxies, p.Name)
+	address, err := s.StartProxy(s.T.Context(), p)
+	s.Must(err)
+	return address
 }
 
 // Load keeps a load that was started under a name, and ends it with its test.
@@ -79,6 +90,10 @@ func (s *Scene) report() {
 	for _, what := range []string{"rollouts,deployments,replicasets,pods,services", "events"} {
 		out, _, err := s.Kubectl(ctx, harness.Admin, "", "get", what, "-n", s.Namespace, "-o", "wide")
 		s.T.Logf("%s (%v):\n%s", what, err, out)
+	}
+	for _, proxy := range s.proxies {
+		out, _, err := s.Kubectl(ctx, harness.Admin, "", "logs", proxy, "-n", s.Namespace, "--tail=40")
+		s.T.Logf("log of proxy %s (%v):\n%s", proxy, err, out)
 	}
 	var lines []string
 	for line := range strings.Lines(s.ControllerLog(ctx)) {
