@@ -59,17 +59,22 @@ sandbox: ## Build the sandbox: a real control plane, Prometheus, a gateway
 
 # The meshes are parts that a sandbox may have: their real control planes, built from
 # their modules, and Envoy, which comes out of a Python package.
-.PHONY: meshes
-meshes: sandbox
+.PHONY: meshes mesh-istio mesh-linkerd
+meshes: mesh-istio mesh-linkerd
+
+mesh-istio: sandbox
 	@.tools/build.sh $(BIN)/sandbox-istiod "4 minutes" e2e/sandbox/istiod istio.io/istio/pilot/cmd/pilot-discovery $(MAKE) -s -C e2e/sandbox BIN=$(BIN) istiod
-	@.tools/build.sh $(BIN)/sandbox-linkerd "1 minute" e2e/sandbox/linkerd . $(MAKE) -s -C e2e/sandbox BIN=$(BIN) linkerd
 	@$(MAKE) -s -C e2e/sandbox BIN=$(BIN) envoy
 
+mesh-linkerd: sandbox
+	@.tools/build.sh $(BIN)/sandbox-linkerd "1 minute" e2e/sandbox/linkerd . $(MAKE) -s -C e2e/sandbox BIN=$(BIN) linkerd
+
 .PHONY: demo
-demo: sandbox build ## Show a bad release rolled back and a good one promoted (KEEP=1 stays up)
+demo: sandbox $(if $(MESH),mesh-$(MESH)) build ## Show a bad release rolled back and a good one promoted (KEEP=1 stays up; MESH=istio by istiod and Envoy)
 	@.tools/build.sh $(BIN)/weir-demo "1 minute" e2e ./demo go build -C e2e -o $(BIN)/weir-demo ./demo
 	@mkdir -p .out
-	@$(BIN)/weir-demo --out .out/demo.json $(if $(KEEP),--keep)
+	@$(BIN)/weir-demo --out .out/demo.json $(if $(KEEP),--keep) $(if $(MESH),--mesh=$(MESH))
+	@$(if $(MESH),:,echo "Through Istio's control plane and an Envoy: make demo MESH=istio, which needs Python 3 with pip.")
 
 .PHONY: test
 test: unit sim e2e ## Run all tests: unit, simulation, end to end on the sandbox

@@ -21,8 +21,11 @@ import (
 const (
 	namespace      = "demo"
 	scrapeInterval = 2 * time.Second
-	gatewayRate    = 100
-	besideRate     = 20
+	shopReplicas   = 5
+	// userRate is that of the users' requests, besideRate that of callers beside the
+	// route, in requests a second.
+	userRate   = 100
+	besideRate = 20
 	// releaseTimeout bounds each of the two releases.
 	releaseTimeout = 5 * time.Minute
 )
@@ -30,34 +33,40 @@ const (
 func main() {
 	out := flag.String("out", "", "file for the figures, as JSON")
 	keep := flag.Bool("keep", false, "stay up afterwards, until interrupted")
+	mesh := flag.String("mesh", "", "istio: split in a caller's sidecar, by Istio's control plane; default: in a gateway")
 	flag.Parse()
+	at, known := map[string]func() edge{"": gateway, "istio": istio}[*mesh]
+	if !known {
+		fmt.Fprintf(os.Stderr, "demo: invalid --mesh %q: want istio, or nothing\n", *mesh)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *out, *keep); err != nil {
+	if err := run(ctx, at(), *out, *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
 // run shows the demo in a sandbox of its own.
-func run(ctx context.Context, out string, keep bool) (err error) {
-	say("starting a Kubernetes control plane, Prometheus and a gateway on this machine ...")
-	sandbox, err := harness.Up(ctx, "demo", "--scrape-interval="+scrapeInterval.String())
+func run(ctx context.Context, at edge, out string, keep bool) (err error) {
+	say("starting a Kubernetes control plane, Prometheus and %s on this machine ...", at.parts)
+	sandbox, err := harness.Up(ctx, "demo", append(at.flags, "--scrape-interval="+scrapeInterval.String())...)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		err = errors.Join(err, sandbox.Down(context.WithoutCancel(ctx)))
 	}()
-	world, err := stage.NewWorld(ctx, sandbox, stage.Options{})
+	world, err := stage.NewWorld(ctx, sandbox, at.world)
 	if err != nil {
 		return err
 	}
-	shop, err := world.NewShop(ctx, namespace, stage.ShopOptions{Replicas: 5})
+	shop, err := world.NewShop(ctx, namespace, at.shop)
 	if err != nil {
 		return err
 	}
-	summary, err := show(ctx, world, shop)
+	summary, err := show(ctx, at, world, shop)
 	if err != nil {
 		return fmt.Errorf("%w\nthe controller's log:\n%s", err, world.ControllerLog(ctx))
 	}
@@ -68,7 +77,7 @@ func run(ctx context.Context, out string, keep bool) (err error) {
 		}
 	}
 	if keep {
-		err = stay(ctx, shop)
+		err = stay(ctx, at, shop)
 	}
 	if !summary.kept() {
 		err = errors.Join(err, errors.New("not everything went as promised"))
@@ -79,30 +88,30 @@ func run(ctx context.Context, out string, keep bool) (err error) {
 func say(text string, args ...any) { fmt.Printf(text+"\n", args...) }
 
 // show sends the load to the shop and releases two versions.
-func show(ctx context.Context, world *stage.World, shop *stage.Shop) (Summary, error) {
+func show(ctx context.Context, at edge, world *stage.World, shop *stage.Shop) (Summary, error) {
 	analysis, err := shop.ErrorsTemplate(ctx)
 	if err != nil {
 		return Summary{}, err
 	}
+	users, err := at.open(ctx, shop, userRate)
+	if err != nil {
+		return Summary{}, err
+	}
 	err = shop.CreateRollout(ctx, v1alpha1.RolloutSpec{
-		Traffic:  stage.RouteRefs(),
+		Traffic:  at.traffic(),
 		Analysis: analysis,
 		Steps:    []v1alpha1.Step{stage.Weight(10), stage.Weight(50), stage.Hold(100, "5s")},
 	})
 	if err != nil {
 		return Summary{}, err
 	}
-	say("the shop serves v1 with 5 pods: %d requests a second through the gateway, %d straight to its Service", gatewayRate, besideRate)
-	gateway, err := shop.LoadThroughGateway(ctx, gatewayRate)
-	if err != nil {
-		return Summary{}, err
-	}
+	say("the shop serves v1 with %d pods: %d requests a second through %s, %d straight to its Service", shopReplicas, userRate, at.way, besideRate)
 	beside, err := shop.LoadBesideRoute(ctx, besideRate)
 	if err != nil {
 		return Summary{}, err
 	}
 	say("\nv2 fails 5 percent of its requests; nobody watches but Weir:")
-	bad, err := release(ctx, shop, 1, "v2", map[string]string{"ERROR_RATE": "0.05"}, stage.RolledBack(1))
+	bad, err := release(ctx, at, shop, 1, "v2", map[string]string{"ERROR_RATE": "0.05"}, stage.RolledBack(1))
 	if err != nil {
 		return Summary{}, err
 	}
@@ -111,11 +120,11 @@ func show(ctx context.Context, world *stage.World, shop *stage.Shop) (Summary, e
 		return Summary{}, err
 	}
 	say("\nv3 is good:")
-	good, err := release(ctx, shop, 2, "v3", nil, stage.Promoted(2))
+	good, err := release(ctx, at, shop, 2, "v3", nil, stage.Promoted(2))
 	if err != nil {
 		return Summary{}, err
 	}
-	gatewayLog, err := gateway.Stop(ctx)
+	usersLog, err := users.Stop(ctx)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -123,18 +132,18 @@ func show(ctx context.Context, world *stage.World, shop *stage.Shop) (Summary, e
 	if err != nil {
 		return Summary{}, err
 	}
-	return summarize(gatewayLog, besideLog, bad, good, evidence, scrapeInterval), nil
+	return summarize(usersLog, besideLog, bad, good, evidence, scrapeInterval), nil
 }
 
 // release writes a new version into the Deployment and follows its release, the
 // nth, to its end.
-func release(ctx context.Context, shop *stage.Shop, n int64, version string, env map[string]string, end stage.Condition) (*recording, error) {
+func release(ctx context.Context, at edge, shop *stage.Shop, n int64, version string, env map[string]string, end stage.Condition) (*recording, error) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	if err := shop.Release(ctx, version, env); err != nil {
 		return nil, err
 	}
-	rec, err := record(ctx, shop, n, version, os.Stdout, end)
+	rec, err := record(ctx, at, shop, n, version, os.Stdout, end)
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
@@ -52,6 +52,7 @@ type recording struct {
 
 // recorder watches a shop during a release and tells what it sees.
 type recorder struct {
+	edge edge
 	shop *stage.Shop
 	out  io.Writer
 	rec  *recording
@@ -64,8 +65,8 @@ type recorder struct {
 const row = "%-18s  %-4s  %-6s  %-8s  %-12s  %s"
 
 // record follows release n until done holds for the Rollout.
-func record(ctx context.Context, shop *stage.Shop, n int64, version string, out io.Writer, done stage.Condition) (*recording, error) {
-	r := &recorder{shop: shop, out: out, rec: &recording{number: n, version: version, began: time.Now(), seen: map[string]corev1.Pod{}}}
+func record(ctx context.Context, at edge, shop *stage.Shop, n int64, version string, out io.Writer, done stage.Condition) (*recording, error) {
+	r := &recorder{edge: at, shop: shop, out: out, rec: &recording{number: n, version: version, began: time.Now(), seen: map[string]corev1.Pod{}}}
 	r.print("", "state", "step", "weight", "measured", "verdict", "waiting for")
 	routes, rollouts, err := r.watch(ctx)
 	if err != nil {
@@ -81,8 +82,8 @@ func record(ctx context.Context, shop *stage.Shop, n int64, version string, out 
 			if !ok {
 				return nil, fmt.Errorf("the watch of the route ended during release %s", version)
 			}
-			if route, ok := event.Object.(*gatewayv1.HTTPRoute); ok {
-				r.routeIs(canaryWeight(route), time.Now())
+			if route, ok := event.Object.(*unstructured.Unstructured); ok {
+				r.routeIs(r.edge.canaryWeight(route), time.Now())
 			}
 		case event, ok := <-rollouts.ResultChan():
 			if !ok {
@@ -100,7 +101,9 @@ func record(ctx context.Context, shop *stage.Shop, n int64, version string, out 
 // watch opens the watches of the route and of the Rollout.
 func (r *recorder) watch(ctx context.Context) (routes, rollouts watch.Interface, err error) {
 	own := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", stage.Name)}
-	routes, err = r.shop.Admin.Watch(ctx, &gatewayv1.HTTPRouteList{}, client.InNamespace(r.shop.Namespace), own)
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(r.edge.kind)
+	routes, err = r.shop.Admin.Watch(ctx, list, client.InNamespace(r.shop.Namespace), own)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot watch the route: %w", err)
 	}
@@ -122,25 +125,6 @@ func (r *recorder) event(ctx context.Context, event watch.Event, done stage.Cond
 		return false, err
 	}
 	return done(rollout), nil
-}
-
-// canaryWeight is the canary's share in a route, in parts per 10,000.
-func canaryWeight(route *gatewayv1.HTTPRoute) int32 {
-	var canary, all int64
-	for _, ref := range route.Spec.Rules[0].BackendRefs {
-		weight := int64(1)
-		if ref.Weight != nil {
-			weight = int64(*ref.Weight)
-		}
-		all += weight
-		if ref.Name != stage.Name {
-			canary += weight
-		}
-	}
-	if all == 0 {
-		return 0
-	}
-	return int32(canary * int64(v1alpha1.FullWeight) / all)
 }
 
 // routeIs notes the weight of the route.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 	"time"
 
@@ -35,16 +36,16 @@ and in a third, with the same export, a bad version, and then a good one:
 
 More to look at:
 
-  {{.Kubectl}} get rollouts,deployments,replicasets,pods,httproutes
-  curl -s -H "Host: {{.Host}}" {{.GatewayURL}}
+  {{.Kubectl}} get rollouts,deployments,replicasets,pods,{{.Routes}}
+  {{.Try}}
   {{.PrometheusURL}} (Prometheus, in a browser)
 
 `))
 
 // stay goes on with the load, says how to use what is up, and waits for an
 // interrupt, or for somebody to end the sandbox.
-func stay(ctx context.Context, shop *stage.Shop) error {
-	if _, err := shop.Traffic(ctx, gatewayRate); err != nil {
+func stay(ctx context.Context, at edge, shop *stage.Shop) error {
+	if err := at.stay(ctx, shop, userRate); err != nil {
 		return err
 	}
 	binary, err := harness.Binary("weir")
@@ -53,9 +54,9 @@ func stay(ctx context.Context, shop *stage.Shop) error {
 	}
 	err = hint.Execute(os.Stdout, map[string]string{
 		"Kubeconfig": shop.Kubeconfig(harness.Admin), "Bin": filepath.Dir(binary),
-		"Shop": stage.Name, "Namespace": shop.Namespace, "Host": shop.Host(),
-		"Kubectl":    fmt.Sprintf("sandbox --name %s kubectl -n %s", shop.Name, shop.Namespace),
-		"GatewayURL": shop.GatewayURL, "PrometheusURL": shop.PrometheusURL,
+		"Shop": stage.Name, "Namespace": shop.Namespace,
+		"Kubectl": fmt.Sprintf("sandbox --name %s kubectl -n %s", shop.Name, shop.Namespace),
+		"Routes":  strings.ToLower(at.kind.Kind), "Try": at.try(shop), "PrometheusURL": shop.PrometheusURL,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot say how to use the demo: %w", err)

@@ -64,15 +64,15 @@ const deviations = 4
 const scrapesAllowed = 3
 
 // summarize counts what the recordings hold.
-func summarize(gateway, beside *load.Log, bad, good *recording, evidence time.Time, scrape time.Duration) Summary {
-	all, direct := gateway.All(), beside.All()
+func summarize(users, beside *load.Log, bad, good *recording, evidence time.Time, scrape time.Duration) Summary {
+	all, direct := users.All(), beside.All()
 	s := Summary{
 		RequestsTotal:            all.Total() + direct.Total(),
 		PodsRestartedByPromotion: good.podsLost,
 		BadScrapesToZero:         bad.zero.Sub(evidence).Seconds() / scrape.Seconds(),
 		BadExposedRequests:       all.Of(bad.version).Total() + direct.Of(bad.version).Total(),
 	}
-	if first, ok := gateway.FirstBad(bad.began); ok {
+	if first, ok := users.FirstBad(bad.began); ok {
 		s.BadSecondsToZero = bad.zero.Sub(first.At).Seconds()
 	}
 	for _, log := range []load.Counts{all, direct} {
@@ -83,7 +83,7 @@ func summarize(gateway, beside *load.Log, bad, good *recording, evidence time.Ti
 	s.BypassRequestsToCanary = direct.Of(bad.version).Total() +
 		beside.Between(good.began, good.adopted).Of(good.version).Total()
 	for _, r := range []*recording{bad, good} {
-		s.Steps = append(s.Steps, r.measure(gateway)...)
+		s.Steps = append(s.Steps, r.measure(users)...)
 	}
 	for _, version := range []string{"v1", bad.version, good.version} {
 		s.Versions = append(s.Versions, Count{

@@ -79,15 +79,23 @@ func (s *Shop) LoadBesideRoute(ctx context.Context, rate int) (*Load, error) {
 // Traffic sends requests to the shop's host at the gateway, for a day at most, and
 // keeps no log of them. It ends with the sandbox, or when stop is called.
 func (s *Shop) Traffic(ctx context.Context, rate int) (stop func(context.Context) error, err error) {
+	return s.traffic(ctx, rate, through(gatewayURL, s.Host(), load.HTTP, nil))
+}
+
+// TrafficThroughProxy is Traffic by way of a proxy, as a caller has whose own that is.
+func (s *Shop) TrafficThroughProxy(ctx context.Context, proxy, host string, rate int) (stop func(context.Context) error, err error) {
+	return s.traffic(ctx, rate, through("http://"+proxy, host, load.HTTP, nil))
+}
+
+func (s *Shop) traffic(ctx context.Context, rate int, flags []string) (stop func(context.Context) error, err error) {
 	binary, err := harness.Binary("sandbox")
 	if err != nil {
 		return nil, err
 	}
 	name := "traffic-" + s.Namespace
-	_, err = s.Run(ctx, "start", name, "--", binary, "load", "--rate", strconv.Itoa(rate),
-		"--duration", trafficDuration, "--target", gatewayURL+"/", "--host", s.Host(), "--bind", "10.244.250.1")
-	if err != nil {
-		return nil, fmt.Errorf("cannot start traffic to %s: %w", s.Host(), err)
+	args := []string{"start", name, "--", binary, "load", "--rate", strconv.Itoa(rate), "--duration", trafficDuration}
+	if _, err = s.Run(ctx, append(args, flags...)...); err != nil {
+		return nil, fmt.Errorf("cannot start traffic in %s: %w", s.Namespace, err)
 	}
 	return func(ctx context.Context) error {
 		_, err := s.Run(ctx, "stop", name)

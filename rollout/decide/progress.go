@@ -1,7 +1,9 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -187,18 +189,17 @@ func (p *pass) countRewrite() {
 	if r == nil || r.LowestWeight >= p.allowed() && r.Extras == p.allowedExtras() {
 		return
 	}
-	writer := r.ForeignWriter
-	if writer == "" {
-		writer = "another writer"
-	}
+	writer, routes := cmp.Or(r.ForeignWriter, "another writer"), cmp.Or(strings.Join(r.Routes, " and "), "the route")
 	st := p.edit()
 	st.Record.Lowerings++
 	if st.Record.Lowerings < maxLowerings {
-		p.event(EventWarning, "RouteRewritten", "RestoreExposure", writer+" has rewritten the weights of the route: the step starts anew")
+		p.event(EventWarning, "RouteRewritten", "RestoreExposure", fmt.Sprintf(
+			"%s has rewritten the split of %s: the step starts anew", writer, routes))
 		return
 	}
 	p.rollBack(ending{cause: v1alpha1.CauseFailed, message: fmt.Sprintf(
-		"spec.rules[].backendRefs of the route was rewritten %d times, the last time by %s: let it leave the weights alone", maxLowerings, writer)})
+		"the split of %s was rewritten %d times, the last time by %s: let it leave weights, and rules named weir-*, alone",
+		routes, maxLowerings, writer)})
 }
 
 // obstructed says whether something other than the version keeps its pods from

@@ -215,8 +215,8 @@ func testTugOfWar(t *testing.T) {
 	stop := s.applyEachSecond("server-side", s.manifests("v2", true))
 	r := s.await("the rollback", func(r *v1alpha1.Rollout) bool { return r.Status.Release.Stage == v1alpha1.StageAborted })
 	stop()
-	if _, message := readiness(r); !strings.Contains(message, "backendRefs") || !strings.Contains(message, "gitops") {
-		t.Errorf("the rollback names neither the field nor its writer: %s", message)
+	if _, message := readiness(r); !strings.Contains(message, "HTTPRoute/shop") || !strings.Contains(message, "gitops") {
+		t.Errorf("the rollback names neither the route nor its writer: %s", message)
 	}
 	s.noneFailed()
 }

@@ -1,8 +1,15 @@
 package istio
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
+
+	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
@@ -11,14 +18,15 @@ import (
 	"github.com/weir-dev/weir/providers/conformance"
 )
 
-// TestGitOpsWriters: three tools put the VirtualService back, each once a second and
-// each in a way of its own. The weights hold, and nothing fails.
+// TestGitOpsWriters: three tools put the VirtualService and the Service back, each once a
+// second and each in a way of its own. The weights hold, and nothing fails.
 func TestGitOpsWriters(t *testing.T) {
 	t.Parallel()
 	m := open(t, "gitops", virtualService)
-	written := m.Live(m.object(virtualService))
+	written, service := m.Live(m.object(virtualService)), m.service()
 	m.call("http")
 	conformance.StartGitOps(t, m.Admin, m.object(virtualService))
+	tools := conformance.StartGitOps(t, m.Admin, service)
 	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{
 		Traffic: byVirtualService(),
 		Steps:   []v1alpha1.Step{stage.Hold(10, "6s"), stage.Hold(50, "6s"), stage.Hold(100, "3s")},
@@ -32,6 +40,56 @@ func TestGitOpsWriters(t *testing.T) {
 	if n := r.Status.Record.Lowerings; n > 0 {
 		t.Errorf("the tools have taken the exposure away %d times", n)
 	}
+	tools.Round(t)
+	m.GivenBack(written)
+	m.NoneFailed()
+}
+
+// service of the shop as it is in Git.
+func (m *mesh) service() *unstructured.Unstructured {
+	m.T.Helper()
+	live := &unstructured.Unstructured{}
+	live.SetAPIVersion("v1")
+	live.SetKind("Service")
+	live.SetNamespace(m.Namespace)
+	live.SetName(stage.Name)
+	live = m.Live(live)
+	manifest := m.object("{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {}}")
+	for _, field := range []string{"ports", "selector"} {
+		value, _, err := unstructured.NestedFieldCopy(live.Object, "spec", field)
+		m.Must(err)
+		m.Must(unstructured.SetNestedField(manifest.Object, value, "spec", field))
+	}
+	return manifest
+}
+
+// TestUndone: a tool takes the split away where nothing keeps it from that, once. An
+// event names the tool and the route, the step starts anew, and the release goes on.
+func TestUndone(t *testing.T) {
+	t.Parallel()
+	m := open(t, "undone", virtualService)
+	written := m.Live(m.object(virtualService))
+	m.call("http")
+	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{Traffic: byVirtualService(), Steps: []v1alpha1.Step{stage.Hold(50, "6s")}}))
+	m.Must(m.Release(t.Context(), "v2", nil))
+	m.AwaitState("the step", stage.AtStep(0))
+
+	manifest := m.object(virtualService)
+	manifest.SetLabels(map[string]string{"weir.dev/split": "off"}) // Lets the write through as it is.
+	manifest.SetResourceVersion(m.Live(manifest).GetResourceVersion())
+	m.Must(m.Admin.Update(t.Context(), manifest, client.FieldOwner("argocd-controller")))
+	m.AwaitState("the loss to be seen", func(r *v1alpha1.Rollout) bool { return r.Status.Record.Lowerings == 1 })
+	const want = "argocd-controller has rewritten the split of VirtualService/shop: the step starts anew"
+	if err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		events := &eventsv1.EventList{}
+		err := m.Admin.List(ctx, events, client.InNamespace(m.Namespace))
+		return slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool { return e.Note == want }), err
+	}); err != nil {
+		t.Errorf("no event says %q: %v", want, err)
+	}
+	from, to := m.During(0, 4*time.Second)
+	m.ShareIs("http", "v2", 0.5, from, to)
+	m.AwaitState("the promotion", stage.Promoted(1))
 	m.GivenBack(written)
 	m.NoneFailed()
 }

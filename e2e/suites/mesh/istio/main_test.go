@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
@@ -34,9 +33,8 @@ func TestMain(m *testing.M) {
 const (
 	// rate of each load, in requests a second.
 	rate = 60
-	// httpPort and grpcPort are where a caller's sidecar takes requests for Services'
-	// ports 80 and 9000.
-	httpPort, grpcPort = "15080", "15090"
+	// grpcPort is where a caller's sidecar takes requests for Services' port 9000.
+	grpcPort = "15090"
 )
 
 // mesh is a shop in the mesh, with a caller that has a sidecar.
@@ -58,28 +56,22 @@ func open(t *testing.T, namespace string, objects ...string) *mesh {
 	for _, text := range objects {
 		m.Must(m.Admin.Create(t.Context(), m.object(text)))
 	}
-	m.sidecar = m.Proxy(stage.Proxy{
-		Name: "caller", Image: "weir.dev/envoy", Args: []string{"--role=sidecar", "--http=" + httpPort + "=80", "--http=" + grpcPort + "=9000"},
-		Labels: map[string]string{"app": "caller"}, ReadyPath: "/ready", ReadyPort: 15000,
-	})
+	m.sidecar = m.Proxy(stage.Sidecar("caller", grpcPort+"=9000"))
 	return m
 }
 
 // object of the shop's namespace, from YAML.
 func (m *mesh) object(text string) *unstructured.Unstructured {
 	m.T.Helper()
-	raw, err := yaml.YAMLToJSON([]byte(text))
+	u, err := m.Object(text)
 	m.Must(err)
-	u := &unstructured.Unstructured{}
-	m.Must(u.UnmarshalJSON(raw))
-	u.SetNamespace(m.Namespace)
 	return u
 }
 
 // call starts a load of HTTP requests by way of the sidecar, with headers.
 func (m *mesh) call(name string, headers ...string) {
 	m.T.Helper()
-	l, err := m.LoadThroughProxy(m.T.Context(), name, m.sidecar+":"+httpPort, stage.Name, load.HTTP, rate, headers...)
+	l, err := m.LoadThroughProxy(m.T.Context(), name, m.sidecar+":"+stage.SidecarHTTP, stage.Name, load.HTTP, rate, headers...)
 	m.Load(name, l, err)
 }
 
