@@ -126,6 +126,7 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 	}
 	o.facts.Target.Hold = r.Hold
 	o.input.Target, o.input.Sets, o.input.Backends = o.facts.Target, o.facts.Sets, o.facts.Backends
+	o.input.Preview = o.facts.Preview
 	// A missing workload is said before what is wrong with its routes, and missing
 	// routes before what is not found behind them.
 	if o.facts.Target.UID == "" {

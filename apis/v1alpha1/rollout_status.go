@@ -368,25 +368,6 @@ type MetricStatus struct {
 	Message string `json:"message,omitempty"`
 }
 
-// TrafficStatus says who carries the split and on which objects.
-type TrafficStatus struct {
-	// provider of the release under way, or of the last one.
-	// +optional
-	Provider TrafficProvider `json:"provider,omitempty"`
-	// services are the user's Services whose callers are split.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:MaxLength=63
-	Services []string `json:"services,omitempty"`
-	// routes that are split, as Kind/name.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=8
-	// +kubebuilder:validation:items:MaxLength=320
-	Routes []string `json:"routes,omitempty"`
-}
-
 // Record is the controller's own bookkeeping.
 type Record struct {
 	// seq counts the records: writes of this status that carry a decision. Every

@@ -170,6 +170,7 @@ const (
 // Traffic says which routes carry the workload's traffic.
 //
 // +kubebuilder:validation:XValidation:rule="self.routeRefs.all(r, r.kind == 'VirtualService') || self.routeRefs.all(r, r.kind == 'ServiceProfile') || self.routeRefs.all(r, r.kind in ['HTTPRoute', 'GRPCRoute'])",message="routeRefs are of one API: of VirtualServices, of ServiceProfiles, or of HTTPRoutes and GRPCRoutes, since a mesh follows only one of the two for a Service",fieldPath=".routeRefs"
+// +kubebuilder:validation:XValidation:rule="!has(self.previewServiceName) || !has(self.serviceRefs) || self.serviceRefs.all(s, s.name != self.previewServiceName && s.name + '-canary' != self.previewServiceName)",message="previewServiceName may not be the name of one of serviceRefs or of its canary's Service: the preview is a Service of its own",fieldPath=".previewServiceName"
 type Traffic struct {
 	// routeRefs name the routes. Every rule with a backend that is a Service
 	// which selects the workload's pods is split. Their kind says who carries the
@@ -195,36 +196,18 @@ type Traffic struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=8
 	ServiceRefs []ServiceReference `json:"serviceRefs,omitempty"`
-}
 
-// RouteReference names a route in the Rollout's namespace.
-type RouteReference struct {
-	// kind of the route.
-	// +required
-	// +kubebuilder:validation:Enum=HTTPRoute;GRPCRoute;VirtualService;ServiceProfile
-	Kind string `json:"kind"`
-	// name of the route.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// ruleNames narrow the split to the rules of these names. Absent: every
-	// rule with a backend of the workload.
+	// previewServiceName is the name of a Service that Weir makes, by which the new
+	// version can be looked at before any user meets it. During a release it selects
+	// the canary's pods, from before there is one; from a rollback on those of the
+	// stable version; and between releases all pods of the workload. It has the ports
+	// of the Services behind the routes, is never a backend of Weir's in a route, and
+	// goes with the Rollout. A Service of that name must not exist. (Without routes
+	// there is no preview: users meet a canary as soon as it has a pod.) Absent: none.
 	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=253
-	RuleNames []string `json:"ruleNames,omitempty"`
-}
-
-// ServiceReference names a Service in the Rollout's namespace.
-type ServiceReference struct {
-	// name of the Service.
-	// +required
-	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	Name string `json:"name"`
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	PreviewServiceName string `json:"previewServiceName,omitempty"`
 }
 
 // Step states the whole exposure of the new version (what is absent is off)

@@ -22,6 +22,7 @@ func (p *pass) planAdopting() {
 		return
 	}
 	p.guardDeletion()
+	p.previewFollows()
 	if p.handedOver() {
 		p.completeHandover()
 		return

@@ -37,7 +37,7 @@ func (p *pass) servicesLeft() bool {
 			return true
 		}
 	}
-	return false
+	return p.in.Preview != nil && p.in.Preview.Revision != ""
 }
 
 // clearTraffic takes the canary's traffic away.
@@ -98,6 +98,7 @@ func (p *pass) clearRoutes() bool {
 		return false
 	}
 	p.widen()
+	p.widenPreview()
 	for b := range p.services(true) {
 		if b.Exists {
 			p.do(Effect{Kind: EffectDeleteBackend, Name: b.Name, Revision: b.Revision, Why: "its release is over"})
@@ -182,6 +183,7 @@ func (p *pass) planRollingBack() {
 func (p *pass) closeTraffic() bool {
 	p.closeRoutes()
 	p.closeCanary()
+	p.previewStable()
 	if t := &p.in.Target; t.Revision == p.st.Canary.Revision && t.UID == p.st.Workload.UID && !p.takenOut() {
 		p.held()
 	}
@@ -319,7 +321,7 @@ func (p *pass) stayAborted() {
 	case p.expels():
 	case retry == nil && p.keepPods():
 		p.wait(WaitRevert, p.rolledBackText())
-	case !p.clear():
+	case !p.clear() || !p.keepPreview():
 	case p.active > 1:
 		p.shrinkSmallest()
 		p.wait(WaitWorkload, "the workload to run one version alone, after a roll to another was interrupted")

@@ -59,6 +59,9 @@ func (p *pass) outrun() {
 	if r := p.in.Route; r != nil {
 		newest = max(newest, r.HighestStamp)
 	}
+	if v := p.in.Preview; v != nil {
+		newest = max(newest, v.Stamp)
+	}
 	if newest > p.st.Record.Seq && newest < maxStamp {
 		p.edit().Record.Seq = newest + 1
 	}

@@ -116,7 +116,8 @@ func (p *pass) prepareBackends() bool {
 }
 
 // makeServices makes the canary's Services, or stamps those that an earlier
-// release has left. It is true when all are there.
+// release has left, and turns the preview to the canary. It is true when all are
+// there.
 func (p *pass) makeServices() bool {
 	made := true
 	for b := range p.services(true) {
@@ -125,7 +126,7 @@ func (p *pass) makeServices() bool {
 			made = false
 		}
 	}
-	return made
+	return p.previewCanary() && made
 }
 
 // pin narrows the user's Services to the stable version where they are not. It

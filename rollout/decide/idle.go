@@ -23,7 +23,7 @@ func (p *pass) planIdle() {
 		p.wait(WaitLiveRead, "live reads")
 	case t.UID == "":
 		p.wait(WaitWorkload, "the workload to exist")
-	case !p.clear():
+	case !p.clear() || !p.keepPreview():
 	default:
 		p.meetTarget()
 		p.settle()

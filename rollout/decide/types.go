@@ -37,6 +37,9 @@ type Input struct {
 	// of each, whether the twin exists or not, sorted by name, user's first.
 	// Empty for a provider without routes.
 	Backends []Backend
+	// Preview is the preview Service that status.traffic names, whether it exists or
+	// not; nil when that names none.
+	Preview *Backend
 	// Verdict of the analysis, nil before its first look.
 	Verdict *Verdict
 	// Measured share of the traffic, nil where it is not measured.
@@ -166,13 +169,14 @@ type Route struct {
 	Routes []string
 }
 
-// Backend is a Service: one of the user's, or the canary's twin of it.
+// Backend is a Service: one of the user's, the canary's twin of it, or the preview.
 type Backend struct {
 	// Name of the Service.
 	Name string
 	// Canary says that it is the twin that Weir makes.
 	Canary bool
-	// Exists is always true for the user's own.
+	// Exists is always true for the user's own. A preview that is not Weir's does
+	// not exist.
 	Exists bool
 	// Revision that its selector is narrowed to: for the user's Service the pin,
 	// empty when it is wide.
@@ -288,6 +292,13 @@ const (
 	// EffectDeleteBackend deletes the canary's Service Name, with preconditions
 	// on UID and resourceVersion. If: no route refers to it.
 	EffectDeleteBackend EffectKind = "DeleteBackend"
+
+	// EffectShowPreview makes the preview Service Name, or brings it up to date, so
+	// that it selects the pods of Revision, or all of the workload's if that is empty.
+	EffectShowPreview EffectKind = "ShowPreview"
+	// EffectDeletePreview deletes the preview Service Name, with preconditions on UID
+	// and resourceVersion.
+	EffectDeletePreview EffectKind = "DeletePreview"
 
 	// EffectSetWeight with Raise makes the canary's weight exactly Weight in
 	// every rule, and has each carry Extras and no others. If: every route is accepted as it is; every user's Service is

@@ -23,6 +23,9 @@ type frontage struct {
 	backends []decide.Backend
 	// taken are names of twins that a Service of somebody else has.
 	taken []string
+	// preview Service, if one is asked for or was made, and its facts.
+	preview      preview
+	previewFacts *decide.Backend
 	// strangers are pods of others that the user's Services select, by Service.
 	strangers map[string]string
 }
@@ -33,29 +36,47 @@ type pair struct {
 	user, twin *corev1.Service
 }
 
-// observeServices reads the user's Services, the canary's twin of each, and
-// the endpoints behind them.
+// observeServices reads the user's Services, the canary's twin of each, the
+// preview, and the endpoints behind them.
 func (c *Client) observeServices(ctx context.Context, s *snapshot, names []string) (frontage, error) {
 	found := frontage{strangers: map[string]string{}}
 	pairs, err := c.pairs(ctx, s, names)
-	if err != nil || len(pairs) == 0 {
-		return found, err
-	}
-	services := make([]string, 0, len(pairs))
-	for _, p := range pairs {
-		services = append(services, p.name)
-	}
-	slicesOf, err := c.endpointSlices(ctx, s, services)
 	if err != nil {
 		return found, err
 	}
+	if found.preview, err = c.readPreview(ctx, s); err != nil {
+		return found, err
+	}
+	slicesOf, err := c.endpointSlices(ctx, s, serviceNames(pairs, found.preview))
+	if err != nil {
+		return found, err
+	}
+	found.previewFacts = s.previewFacts(found.preview, slicesOf)
+	err = c.observePairs(ctx, s, pairs, slicesOf, &found)
+	return found, err
+}
+
+// serviceNames are the names of all Services that a pass has found.
+func serviceNames(pairs []pair, shown preview) []string {
+	var names []string
+	for _, p := range pairs {
+		names = append(names, p.name, CanaryServiceName(p.name))
+	}
+	if shown.recorded != nil {
+		names = append(names, shown.recorded.Name)
+	}
+	return names
+}
+
+// observePairs adds the facts of the user's Services and of their twins.
+func (c *Client) observePairs(ctx context.Context, s *snapshot, pairs []pair, slicesOf endpointSlicesOf, found *frontage) error {
 	var twins []decide.Backend
 	for _, p := range pairs {
 		if p.user != nil {
 			found.backends = append(found.backends, s.backend(p.user, slicesOf[p.name]))
 			stranger, err := c.stranger(ctx, s, p.user, slicesOf[p.name])
 			if err != nil {
-				return found, err
+				return err
 			}
 			if stranger != "" {
 				found.strangers[p.name] = stranger
@@ -71,7 +92,7 @@ func (c *Client) observeServices(ctx context.Context, s *snapshot, names []strin
 		twins = append(twins, twin)
 	}
 	found.backends = append(found.backends, twins...)
-	return found, nil
+	return nil
 }
 
 // pairs are the user's Services in front of the workload, by name: those of the
@@ -93,7 +114,7 @@ func (c *Client) pairs(ctx context.Context, s *snapshot, names []string) ([]pair
 		if err != nil {
 			return nil, err
 		}
-		if user != nil && !s.inFront(user) {
+		if user != nil && (s.made(user) || !s.inFront(user)) {
 			user = nil
 		}
 		if user != nil || s.made(twin) {

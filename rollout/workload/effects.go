@@ -61,6 +61,8 @@ var performers = map[decide.EffectKind]func(*Client, context.Context, Pass, deci
 	decide.EffectWiden:          (*Client).widen,
 	decide.EffectEnsureBackend:  (*Client).ensureBackend,
 	decide.EffectDeleteBackend:  (*Client).deleteBackend,
+	decide.EffectShowPreview:    (*Client).showPreview,
+	decide.EffectDeletePreview:  (*Client).deletePreview,
 	decide.EffectCreateCanary:   (*Client).createCanary,
 	decide.EffectScaleCanary:    (*Client).scaleCanary,
 	decide.EffectSealCanary:     (*Client).sealCanary,

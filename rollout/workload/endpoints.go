@@ -18,15 +18,14 @@ import (
 // make slices for a Service too, and theirs do not show what it has acted on.
 const sliceManager = "endpointslice-controller.k8s.io"
 
-// endpointSlices reads the EndpointSlices of the user's Services and of their
-// twins, by Service. The caches hold only those of releases under way.
-func (c *Client) endpointSlices(ctx context.Context, s *snapshot, services []string) (map[string][]discoveryv1.EndpointSlice, error) {
-	if len(services) == 0 {
+// endpointSlicesOf are EndpointSlices by the name of their Service.
+type endpointSlicesOf map[string][]discoveryv1.EndpointSlice
+
+// endpointSlices reads the EndpointSlices of Services. The caches hold only those
+// of releases under way, and of previews.
+func (c *Client) endpointSlices(ctx context.Context, s *snapshot, names []string) (endpointSlicesOf, error) {
+	if len(names) == 0 {
 		return nil, nil
-	}
-	names := make([]string, 0, 2*len(services))
-	for _, name := range services {
-		names = append(names, name, CanaryServiceName(name))
 	}
 	ofServices, err := labels.NewRequirement(discoveryv1.LabelServiceName, selection.In, names)
 	if err != nil {
@@ -40,7 +39,7 @@ func (c *Client) endpointSlices(ctx context.Context, s *snapshot, services []str
 	if err := reader.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return nil, fmt.Errorf("cannot list EndpointSlices of %v: %w", names, err)
 	}
-	byService := map[string][]discoveryv1.EndpointSlice{}
+	byService := endpointSlicesOf{}
 	for _, slice := range list.Items {
 		if slice.Labels[discoveryv1.LabelManagedBy] == sliceManager {
 			name := slice.Labels[discoveryv1.LabelServiceName]

@@ -19,6 +19,7 @@ type Facts struct {
 	Target   decide.Target
 	Sets     []decide.Set
 	Backends []decide.Backend
+	Preview  *decide.Backend
 	Problems []decide.Problem
 
 	// snapshot that they were taken from, nil if from the caches.
@@ -65,7 +66,7 @@ func (c *Client) Observe(ctx context.Context, rollout *v1alpha1.Rollout, service
 	if err != nil {
 		return Facts{}, err
 	}
-	facts.Backends = found.backends
+	facts.Backends, facts.Preview = found.backends, found.previewFacts
 	if live {
 		facts.snapshot = s
 		facts.Target.ActsPaused = s.target != nil && c.actsPaused(s.target)

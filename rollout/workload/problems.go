@@ -37,7 +37,8 @@ func (c *Client) problems(ctx context.Context, s *snapshot, found frontage) ([]d
 		return nil, err
 	}
 	problems = append(problems, adopting...)
-	return append(problems, s.serviceProblems(found)...), nil
+	problems = append(problems, s.serviceProblems(found)...)
+	return append(problems, s.previewProblems(found)...), nil
 }
 
 // deploymentProblems are fields of a Deployment that no canary can live with.
