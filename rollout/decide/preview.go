@@ -22,14 +22,13 @@ func (p *pass) wantedPreview() string {
 func (p *pass) keepPreview() bool {
 	want, v := p.wantedPreview(), p.in.Preview
 	if p.st.Traffic.PreviewService != want {
-		if v != nil && v.Exists {
+		if v != nil && v.Exists && v.Name != want {
 			p.do(Effect{Kind: EffectDeletePreview, Name: v.Name, Why: "the spec does not ask for it any more"})
 			return p.wait(WaitRemoval, "the former preview Service to be deleted")
 		}
 		p.edit().Traffic.PreviewService = want
-		v = nil
 	}
-	if want == "" || v != nil && v.Exists {
+	if want == "" || v != nil && v.Name == want && v.Exists {
 		return true
 	}
 	p.do(Effect{Kind: EffectShowPreview, Name: want, Why: "the spec asks for a preview"})

@@ -37,8 +37,8 @@ type Input struct {
 	// of each, whether the twin exists or not, sorted by name, user's first.
 	// Empty for a provider without routes.
 	Backends []Backend
-	// Preview is the preview Service that status.traffic names, whether it exists or
-	// not; nil when that names none.
+	// Preview is the preview Service that status.traffic names, or else the spec,
+	// whether it exists or not; nil when none is named.
 	Preview *Backend
 	// Verdict of the analysis, nil before its first look.
 	Verdict *Verdict

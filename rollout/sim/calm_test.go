@@ -202,6 +202,9 @@ func (w *World) checkCommands() {
 func (w *World) checkRemains() {
 	st, t, all := w.status(), w.target.live(), w.sets.live()
 	idle := stageOf(st) == v1alpha1.StageIdle && w.leader.decision.Waiting.Reason == decide.WaitNothing
+	if idle || w.leader.decision.Waiting.Reason == decide.WaitRevert {
+		w.checkPreview(st)
+	}
 	aborted := stageOf(st) == v1alpha1.StageAborted && w.cfg.OnFailure != v1alpha1.FailureHold
 	if !idle && !aborted {
 		return

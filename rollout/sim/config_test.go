@@ -34,6 +34,8 @@ type Config struct {
 	DeletionPolicy  v1alpha1.DeletionPolicy
 	OtherCallers    v1alpha1.OtherCallers
 	Deadline, Drain v1alpha1.Duration
+	// Preview says that the spec asks for a preview Service.
+	Preview bool
 
 	// Weather: how often, out of 1000 events, each kind of fault or user acts.
 	Weather weather
@@ -70,6 +72,9 @@ func (c *Config) spec() v1alpha1.RolloutSpec {
 	}
 	if c.Routes > 0 {
 		spec.Traffic = &v1alpha1.Traffic{OtherCallers: c.OtherCallers, RouteRefs: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: "web"}}}
+		if c.Preview {
+			spec.Traffic.PreviewServiceName = previewName
+		}
 	}
 	return spec
 }
@@ -159,6 +164,7 @@ func randomConfig(rng *rand.Rand) Config {
 		c.OtherCallers = v1alpha1.OtherCallersShared
 	}
 	c.Weather = randomWeather(rng)
+	c.Preview = c.Routes > 0 && one(3)
 	return c
 }
 

@@ -100,6 +100,8 @@ func (w *World) reference(p *process, e *decide.Effect, on *basis) (int64, bool)
 		return int64(w.services.live().canary.rv), true
 	case decide.EffectDeleteBackend:
 		return int64(w.services.live().canary.rv), w.services.live().canary.exists
+	case decide.EffectShowPreview, decide.EffectDeletePreview:
+		return int64(w.services.live().preview.rv), e.Kind == decide.EffectShowPreview || w.services.live().preview.exists
 	case decide.EffectSetWeight, decide.EffectRestoreRoute:
 		return int64(w.routes.live().list[p.route].rv), p.route < w.routes.live().n
 	case decide.EffectCreateCanary:
@@ -129,6 +131,8 @@ func (w *World) fits(p *process, e *decide.Effect, on *basis) bool {
 		return on.revision() == e.Revision && w.safe(e)
 	case decide.EffectLabel, decide.EffectUnlabel, decide.EffectWiden:
 		return true
+	case decide.EffectShowPreview, decide.EffectDeletePreview:
+		return w.services.live().preview.stamp <= p.seq
 	default:
 		return w.fitsSet(p, e, on)
 	}
@@ -338,6 +342,8 @@ func (w *World) perform(p *process, e *decide.Effect) {
 		w.performRollout(p, e)
 	case decide.EffectPin, decide.EffectWiden, decide.EffectEnsureBackend, decide.EffectDeleteBackend:
 		w.performService(p, e)
+	case decide.EffectShowPreview, decide.EffectDeletePreview:
+		w.performPreview(p, e)
 	case decide.EffectSetWeight, decide.EffectRestoreRoute:
 		w.performRoute(p, e)
 	case decide.EffectCreateCanary:

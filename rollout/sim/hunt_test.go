@@ -37,6 +37,7 @@ var hunts = []struct {
 	{ConfirmBeforeRead, 0, "trap-confirm", "what was confirmed is long past when it is written"},
 	{KeepExtras, 5000, "", "requests that match go on to the canary after its rollback"},
 	{ExtrasByIndex, 0, "extras-edited", "a cohort that was edited away is sent to the canary"},
+	{PreviewLeft, 5000, "", "the preview has nothing to show once the canary's pods are gone"},
 	{NoPruning, 0, "history", "the workload prefers its own old set, and restarts every pod"},
 }
 

@@ -181,6 +181,7 @@ func (w *World) checkFailure(old *v1alpha1.RolloutStatus) {
 func (w *World) beforeWrite(p *process, e *decide.Effect) {
 	w.checkFirstWrite(p, e)
 	st := w.status()
+	w.checkPreviewWrite(p, e, st)
 	switch e.Kind {
 	case decide.EffectSetWeight:
 		if e.Raise {

@@ -201,7 +201,7 @@ func (w *World) recorded(p *process, old, now *v1alpha1.RolloutStatus) {
 // newestStamp is the newest one that a process has read.
 func (w *World) newestStamp(p *process) int64 {
 	sv, rs, all := w.services.at(p.read[kindServices]), w.routes.at(p.read[kindRoutes]), w.sets.at(p.read[kindSets])
-	newest := max(sv.user.stamp, sv.canary.stamp)
+	newest := max(sv.user.stamp, sv.canary.stamp, sv.preview.stamp)
 	for i := range rs.n {
 		newest = max(newest, rs.list[i].stamp)
 	}

@@ -63,6 +63,8 @@ const (
 	KeepExtras
 	// ExtrasByIndex keeps the extras of a step that was edited.
 	ExtrasByIndex
+	// PreviewLeft takes the canary's pods from under the preview.
+	PreviewLeft
 	mutants
 )
 
@@ -70,7 +72,7 @@ const (
 func (m Mutant) String() string {
 	return [...]string{"None", "PodsBeforePin", "AbsoluteLowering", "NoGenerationRule", "NoCAS", "ApprovalWithoutNumber", "NoLiveRead",
 		"NoRestoreBeforeHandover", "ClockNotReset", "NoStamp", "NoSeal", "NoSweep", "NoSettleRule", "NoCheckBeforeRaise", "NoTerm",
-		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "ConfirmBeforeRead", "NoPruning", "KeepExtras", "ExtrasByIndex"}[m]
+		"UnpauseAnything", "NoTakeoverStamps", "NoSetSeal", "NoStampInForce", "NoBackendStamp", "ConfirmBeforeRead", "NoPruning", "KeepExtras", "ExtrasByIndex", "PreviewLeft"}[m]
 }
 
 // mutateInput shows the core something other than what is there.
@@ -101,6 +103,10 @@ func (w *World) mutateInput(in *decide.Input) {
 		if stageOf(st) == v1alpha1.StageAdopting && in.Route != nil {
 			in.Route.Split, in.Route.Accepted, in.Route.Processed = false, true, true
 			in.Backends[0].Revision = ""
+		}
+	case PreviewLeft:
+		if stageOf(st) == v1alpha1.StageRollingBack {
+			in.Preview = nil
 		}
 	case NoSettleRule:
 		in.Target.ObservedGeneration = in.Target.Generation

@@ -97,7 +97,7 @@ func (w *World) syncSlices() bool {
 	}
 	var now slicesOf
 	sv, all := w.services.live(), w.sets.live()
-	now.user.seen, now.canary.seen = sv.user.pin, sv.canary.pin
+	now.user.seen, now.canary.seen, now.preview.seen = sv.user.pin, sv.canary.pin, sv.preview.pin
 	for i := range all.n {
 		s := &all.list[i]
 		if s.available == 0 {
@@ -108,6 +108,9 @@ func (w *World) syncSlices() bool {
 		}
 		if sv.canary.exists && sv.canary.pin == s.hash {
 			now.canary.add(s.hash, s.available)
+		}
+		if sv.preview.exists && (sv.preview.pin == (hash{}) || sv.preview.pin == s.hash) {
+			now.preview.add(s.hash, s.available)
 		}
 	}
 	if *w.slices.live() == now {
@@ -148,6 +151,9 @@ func (w *World) stepGateway(i int) bool {
 // collect is the garbage collector: sets and the canary's Service go with the
 // Deployment that owns them.
 func (w *World) collect() bool {
+	if w.collectPreview() {
+		return true
+	}
 	uid := w.target.live().uid
 	if sv := w.services.live(); sv.canary.exists && sv.canary.ownerUID != uid {
 		s := w.services.next()

@@ -225,6 +225,10 @@ func (w *World) act(i int) {
 func (w *World) actRarely(i int) {
 	switch i {
 	case 11:
+		if w.chance(1, 4) {
+			w.togglePreview()
+			return
+		}
 		lists := stepLists(w.routed())
 		steps := lists[w.rng.IntN(len(lists))]
 		w.userRollout(func(r *v1alpha1.Rollout) { r.Spec.Steps = steps })

@@ -190,6 +190,7 @@ func (s *script) simple() map[string]func(arg func(int) string) {
 			steps := parseSteps(arg(0))
 			w.userRollout(func(r *v1alpha1.Rollout) { r.Spec.Steps = steps })
 		},
+		"preview": func(func(int) string) { w.togglePreview() },
 		"kill":    func(arg func(int) string) { s.kill(arg(0)) },
 		"crash":   func(func(int) string) { w.log("%s crashes", w.leader.term); w.newLeader() },
 		"depose":  func(func(int) string) { s.old = w.leader; w.log("%s is stopped", s.old.term); w.newLeader() },
@@ -334,6 +335,7 @@ var settings = map[string]func(*Config, string){
 	"hold":        func(c *Config, v string) { c.Hold = v1alpha1.HoldMode(v) },
 	"on-failure":  func(c *Config, v string) { c.OnFailure = v1alpha1.FailurePolicy(v) },
 	"deletion":    func(c *Config, v string) { c.DeletionPolicy = v1alpha1.DeletionPolicy(v) },
+	"preview":     func(c *Config, v string) { c.Preview = v == "yes" },
 	"callers":     func(c *Config, v string) { c.OtherCallers = v1alpha1.OtherCallers(v) },
 	"deadline":    func(c *Config, v string) { c.Deadline = v1alpha1.Duration(v) },
 	"drain":       func(c *Config, v string) { c.Drain = v1alpha1.Duration(v) },
@@ -442,6 +444,11 @@ func (w *World) objects() string {
 		}
 		if sv.canary.exists {
 			b.WriteString("; canary's Service")
+		}
+		if sv.preview.exists && sv.preview.pin == (hash{}) {
+			b.WriteString("; preview of all")
+		} else if sv.preview.exists {
+			fmt.Fprintf(&b, "; preview of %s", sv.preview.pin)
 		}
 	}
 	if ro := w.rollout.live(); !ro.exists {

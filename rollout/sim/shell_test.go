@@ -71,6 +71,7 @@ type process struct {
 	looked   bool
 	sets     [2 * maxTemplates]decide.Set
 	backends [2]decide.Backend
+	preview  decide.Backend
 	view     decide.Route
 	crashes  [2 * maxTemplates]decide.Crash
 	passes   int
@@ -442,6 +443,7 @@ func (p *process) observeRoutes(in *decide.Input) {
 	p.backends[1] = decide.Backend{Name: "web-canary", Canary: true, Exists: sv.canary.exists, Revision: pinName(sv.canary.pin),
 		Seen: pinName(sl.canary.seen), ReadyCanary: sl.canary.count(canary), Stamp: sv.canary.stamp}
 	in.Backends = p.backends[:]
+	p.observePreview(in)
 }
 
 func pinName(h hash) string {

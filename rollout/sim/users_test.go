@@ -232,7 +232,7 @@ func (w *World) dropLabel() {
 
 // vandal deletes something of Weir's, or an Approval.
 func (w *World) vandal() {
-	switch w.rng.IntN(3) {
+	switch w.rng.IntN(4) {
 	case 0:
 		all := w.sets.live()
 		for i := range all.n {
@@ -252,6 +252,8 @@ func (w *World) vandal() {
 			w.touched = true
 			w.log("user: deletes the canary's Service")
 		}
+	case 2:
+		w.losePreview()
 	default:
 		if all := *w.approvals.live(); len(all) > 0 {
 			out := make([]v1alpha1.Approval, len(all)-1)

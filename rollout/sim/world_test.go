@@ -7,6 +7,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -215,11 +216,13 @@ type service struct {
 	stamp int64
 	// ownerUID is the Deployment with which the canary's Service goes.
 	ownerUID int
+	// ownerRollout is the Rollout with which the preview goes.
+	ownerRollout types.UID
 }
 
-// services: the user's and its twin.
+// services: the user's, its twin, and the preview.
 type services struct {
-	user, canary service
+	user, canary, preview service
 }
 
 // slice is the EndpointSlices of one Service.
@@ -242,7 +245,7 @@ func (s *slice) count(h hash) int32 {
 }
 
 type slicesOf struct {
-	user, canary slice
+	user, canary, preview slice
 }
 
 // rolloutObject is the Rollout, or none once it is deleted.

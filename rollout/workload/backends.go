@@ -62,8 +62,8 @@ func serviceNames(pairs []pair, shown preview) []string {
 	for _, p := range pairs {
 		names = append(names, p.name, CanaryServiceName(p.name))
 	}
-	if shown.recorded != nil {
-		names = append(names, shown.recorded.Name)
+	if shown.made != nil {
+		names = append(names, shown.made.Name)
 	}
 	return names
 }

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -15,8 +16,10 @@ import (
 
 // preview is the preview Service of a Rollout, as one pass read it.
 type preview struct {
-	// recorded is the Service that the status names, nil if Weir has not made it.
-	recorded *corev1.Service
+	// name that the status has, or else the spec, empty for none; made is the Service
+	// of that name, nil if Weir has not made it.
+	name string
+	made *corev1.Service
 	// taken says that another Service has the name that the spec asks for.
 	taken bool
 }
@@ -32,35 +35,35 @@ func wantedPreview(rollout *v1alpha1.Rollout) string {
 // readPreview reads the preview Service, under the name that is recorded and under
 // the one that the spec has: most often they are the same.
 func (c *Client) readPreview(ctx context.Context, s *snapshot) (preview, error) {
-	var found preview
-	recorded, wanted := s.rollout.Status.Traffic.PreviewService, wantedPreview(s.rollout)
-	if recorded != "" {
-		service, err := c.service(ctx, s, recorded)
+	wanted := wantedPreview(s.rollout)
+	found := preview{name: cmp.Or(s.rollout.Status.Traffic.PreviewService, wanted)}
+	for _, name := range slices.Compact([]string{found.name, wanted}) {
+		if name == "" {
+			continue
+		}
+		service, err := c.service(ctx, s, name)
 		if err != nil {
 			return found, err
 		}
-		if s.made(service) {
-			found.recorded = service
+		made := s.made(service)
+		if name == found.name && made {
+			found.made = service
 		}
-		found.taken = recorded == wanted && service != nil && found.recorded == nil
+		if name == wanted {
+			found.taken = service != nil && !made
+		}
 	}
-	if wanted == "" || wanted == recorded {
-		return found, nil
-	}
-	service, err := c.service(ctx, s, wanted)
-	found.taken = service != nil && !s.made(service)
-	return found, err
+	return found, nil
 }
 
-// previewFacts are the facts of the preview Service that the status names.
+// previewFacts are the facts of the preview Service, nil without one.
 func (s *snapshot) previewFacts(found preview, slicesOf endpointSlicesOf) *decide.Backend {
-	name := s.rollout.Status.Traffic.PreviewService
-	if name == "" {
+	if found.name == "" {
 		return nil
 	}
-	fact := decide.Backend{Name: name}
-	if found.recorded != nil {
-		fact = s.backend(found.recorded, slicesOf[name])
+	fact := decide.Backend{Name: found.name}
+	if found.made != nil {
+		fact = s.backend(found.made, slicesOf[found.name])
 	}
 	return &fact
 }
