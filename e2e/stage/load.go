@@ -61,19 +61,24 @@ func through(url, host string, protocol load.Protocol, headers []string) []strin
 	return flags
 }
 
-// LoadBesideRoute sends requests straight to the shop's Service: through
-// kube-proxy where it runs, else straight over the Service's endpoints.
+// LoadBesideRoute sends requests straight to the shop's Service: see LoadOfService.
 func (s *Shop) LoadBesideRoute(ctx context.Context, rate int) (*Load, error) {
-	flags := []string{"--bind", "10.244.250.2", "--keepalive=false"}
+	return s.LoadOfService(ctx, Name, rate)
+}
+
+// LoadOfService sends requests straight to a Service of the shop's namespace: through
+// kube-proxy where it runs, else straight over the Service's endpoints.
+func (s *Shop) LoadOfService(ctx context.Context, service string, rate int) (*Load, error) {
+	flags, name := []string{"--bind", "10.244.250.2", "--keepalive=false"}, "service-"+service
 	if s.KubeProxy {
-		address, err := s.clusterIP(ctx)
+		address, err := s.clusterIP(ctx, service)
 		if err != nil {
 			return nil, err
 		}
-		return s.startLoad(ctx, "service", rate, append(flags, "--target", "http://"+address+"/")...)
+		return s.startLoad(ctx, name, rate, append(flags, "--target", "http://"+address+"/")...)
 	}
-	return s.startLoad(ctx, "service", rate, append(flags, "--target", "http://"+Name+"."+s.Namespace+"/",
-		"--endpoints", s.Namespace+"/"+Name, "--kubeconfig", filepath.Join(s.Dir, "kubeconfigs", "admin.yaml"))...)
+	return s.startLoad(ctx, name, rate, append(flags, "--target", "http://"+service+"."+s.Namespace+"/",
+		"--endpoints", s.Namespace+"/"+service, "--kubeconfig", filepath.Join(s.Dir, "kubeconfigs", "admin.yaml"))...)
 }
 
 // Traffic sends requests to the shop's host at the gateway, for a day at most, and
@@ -148,10 +153,10 @@ func (l *Load) Stop(ctx context.Context) (*load.Log, error) {
 	return l.log, nil
 }
 
-// clusterIP is the address of the shop's Service.
-func (s *Shop) clusterIP(ctx context.Context) (string, error) {
+// clusterIP is the address of a Service of the shop's namespace.
+func (s *Shop) clusterIP(ctx context.Context, name string) (string, error) {
 	var service corev1.Service
-	if err := s.Admin.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: Name}, &service); err != nil {
+	if err := s.Admin.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, &service); err != nil {
 		return "", fmt.Errorf("cannot read the Service: %w", err)
 	}
 	return service.Spec.ClusterIP, nil

@@ -27,6 +27,12 @@ func (p *process) observePreview(in *decide.Input) {
 func (w *World) performPreview(p *process, e *decide.Effect) {
 	v := &w.services.next().preview
 	v.rv++
+	if !v.exists && e.Kind == decide.EffectShowPreview && p.seq != w.status().Record.Seq {
+		// Nothing can fence a create. Nobody looks for it where the spec has come not to
+		// ask for a preview since; it is owned by the Rollout, and goes with that.
+		w.race(RaceLateCreate)
+		w.ledger.latePreview = true
+	}
 	if e.Kind == decide.EffectDeletePreview {
 		*v = service{rv: v.rv}
 		return
@@ -106,6 +112,7 @@ func (w *World) checkPreview(st *v1alpha1.RolloutStatus) {
 	switch {
 	case kept && !v.exists: // it is made, or made anew, when the canary has gone
 	case !kept && wanted && w.target.live().uid == 0: // without a workload nothing is made
+	case w.ledger.latePreview && !wanted:
 	case !kept && v.exists != wanted:
 		w.violate("L4", "there is a preview Service: %t, and the spec asks for one: %t", v.exists, wanted)
 	case v.pin != want:

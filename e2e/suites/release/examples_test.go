@@ -30,6 +30,9 @@ type example struct {
 	// workload that the example is for, by its name; native ones have no route.
 	workload string
 	native   bool
+	// routes are written beside the workload instead of an HTTPRoute of its name; HOST
+	// stands for their host.
+	routes string
 	// rate of requests a second: the smaller the first weight, the more it takes.
 	rate int
 	// edit makes hours seconds, and nothing else: old and new text by turns.
@@ -39,6 +42,9 @@ type example struct {
 	// promises are what was seen, in this order, among all that was.
 	promises []string
 }
+
+// elsewhere are the examples that another suite runs.
+var elsewhere = []string{"02-shared-virtualservice.yaml"} // suites/mesh/istio
 
 // exampleRun is a release by an example.
 type exampleRun struct {
@@ -63,6 +69,14 @@ func TestExamples(t *testing.T) {
 			during:   letTwoLeadsApprove,
 			promises: []string{"1/5 at 1%", "2/5 at 5%", "3/5 at 25%", "approval sre-leads 0/2", "approval sre-leads 1/2", "4/5 at 50%", "5/5 at 100%"},
 		},
+		"04-blue-green.yaml": {
+			workload: "api", rate: gatewayRate, edit: []string{"hold: 15m", "hold: 2s"},
+			during: func(r *exampleRun) {
+				r.await("the question", func(rollout *v1alpha1.Rollout) bool { return rollout.Status.WaitingFor == "approval switch 0/1" })
+				r.cli(0, harness.Admin, "approve", r.workload, "switch")
+			},
+			promises: []string{"1/2 at 0%", "approval switch 0/1", "2/2 at 100%"},
+		},
 		"05-experiment.yaml": {
 			workload: "search", rate: gatewayRate, edit: []string{"hold: 24h", "hold: 3s", "hold: 10m", "hold: 2s"},
 			promises: []string{"1/3 at 0% + match", "2/3 at 25%", "3/3 at 100%"},
@@ -75,11 +89,18 @@ func TestExamples(t *testing.T) {
 			workload: "admin", native: true, edit: []string{"hold: 10m", "hold: 3s"},
 			promises: []string{"1/2 at 25%"},
 		},
+		"09-grpc-and-http.yaml": {
+			workload: "ledger", rate: gatewayRate, routes: ledgerRoutes, edit: []string{"hold: 10m", "hold: 2s"},
+			promises: []string{"1/3 at 10%", "2/3 at 50%", "3/3 at 100%"},
+		},
 	}
 	files, err := filepath.Glob(filepath.Join(examples, "*"))
 	must(t, err)
 	for _, file := range files {
 		name := filepath.Base(file)
+		if slices.Contains(elsewhere, name) {
+			continue
+		}
 		tc, ok := cases[name]
 		if !ok {
 			t.Errorf("docs/examples/%s is not run by this test", name)
@@ -141,8 +162,9 @@ func (e example) shortened(t *testing.T, content string) string {
 
 // manifests are the plain workload that the example presumes, at a version.
 func (r *exampleRun) manifests(version string) string {
-	text, err := r.Manifests(version, !r.native)
+	text, err := r.Manifests(version, !r.native && r.routes == "")
 	must(r.t, err)
+	text += strings.ReplaceAll(r.routes, "HOST", r.Host())
 	renamed := strings.NewReplacer(": "+stage.Name+"\n", ": "+r.workload+"\n", "replicas: 4\n", "replicas: 3\n").Replace(text)
 	if renamed == text {
 		r.t.Fatalf("the workload has another name than %s in:\n%s", stage.Name, text)
@@ -242,6 +264,34 @@ func (r *exampleRun) promoted() {
 		r.t.Errorf("images of the promoted version's pods: -want +got:\n%s", diff)
 	}
 }
+
+// ledgerRoutes are the routes that the example of HTTP and gRPC presumes.
+const ledgerRoutes = `---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: ledger-http}
+spec:
+  parentRefs: [{name: sandbox, namespace: default}]
+  hostnames: [HOST]
+  rules:
+  - name: status
+    matches: [{path: {value: /healthz}}]
+    backendRefs: [{name: ledger, port: 80}]
+  - name: v2
+    matches: [{path: {value: /v2}}]
+    backendRefs: [{name: ledger, port: 80}]
+  - name: v1
+    backendRefs: [{name: ledger, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: ledger-grpc}
+spec:
+  parentRefs: [{name: sandbox, namespace: default}]
+  hostnames: [grpc.HOST]
+  rules:
+  - backendRefs: [{name: ledger, port: 80}]
+`
 
 // shortenDefaultSteps checks the first of the default steps, and then writes them
 // down with holds of a second.
