@@ -75,9 +75,9 @@ func (s *snapshot) previewProblems(found frontage) []decide.Problem {
 	switch {
 	case name == "":
 	case slices.ContainsFunc(found.backends, func(b decide.Backend) bool { return b.Name == name }):
-		message = "%q is the name of a Service behind these routes, or of the canary's beside it: give the preview a name of its own"
+		message = "previewServiceName %q is the name of a Service behind these routes, or of the canary's beside it: give the preview a name of its own"
 	case found.preview.taken:
-		message = "Service %q exists and was not made by Weir for this Rollout: give the preview another name, or delete the Service"
+		message = "previewServiceName: Service %q exists and was not made by Weir for this Rollout: give the preview another name, or delete the Service"
 	}
 	if message == "" {
 		return nil

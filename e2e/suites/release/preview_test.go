@@ -125,7 +125,7 @@ func TestBlueGreen(t *testing.T) {
 	t.Logf("the way back took %s", time.Since(aborted).Round(time.Millisecond))
 	s.previewSelects(canary)
 	from = time.Now().Add(settle)
-	s.await("the rollback", stage.RolledBack(2))
+	s.await("the rollback", stage.InStage(v1alpha1.StageAborted))
 	_, to = s.lasts(time.Second)
 	s.onlyServed("users after the abort", s.gateway, "v2", from, to)
 	s.showed(look, "v2", from, to)
@@ -161,7 +161,7 @@ func (s *scene) refused(want string) {
 	s.t.Helper()
 	s.await("the refusal", func(r *v1alpha1.Rollout) bool {
 		reason, message := readiness(r)
-		return reason == v1alpha1.ReasonInvalidSpec && message == "spec.traffic.previewServiceName: "+want
+		return reason == v1alpha1.ReasonInvalidSpec && message == "previewServiceName"+want
 	})
 }
 
@@ -177,10 +177,10 @@ func TestPreviewName(t *testing.T) {
 	spec := blueGreen("1s")
 	spec.Traffic.PreviewServiceName = theirs.Name
 	must(t, s.CreateRolloutOnly(t.Context(), spec))
-	s.refused(`Service "theirs" exists and was not made by Weir for this Rollout: give the preview another name, or delete the Service`)
+	s.refused(`: Service "theirs" exists and was not made by Weir for this Rollout: give the preview another name, or delete the Service`)
 	for _, name := range []string{"shop", "shop-canary"} {
 		s.named(name)
-		s.refused(`"` + name + `" is the name of a Service behind these routes, or of the canary's beside it: give the preview a name of its own`)
+		s.refused(` "` + name + `" is the name of a Service behind these routes, or of the canary's beside it: give the preview a name of its own`)
 	}
 	now := &corev1.Service{}
 	must(t, s.Admin.Get(t.Context(), s.key(theirs.Name), now))
