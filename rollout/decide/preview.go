@@ -46,6 +46,9 @@ func (p *pass) previewCanary() bool {
 	return false
 }
 
+// ready says whether the canary has exactly its pods, and the preview shows them.
+func (p *pass) ready() bool { return p.enough() && p.previewReady() }
+
 // previewReady says whether the preview Service has an endpoint, once the canary
 // has its pods: only then has a step something to show.
 func (p *pass) previewReady() bool {

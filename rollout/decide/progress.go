@@ -24,7 +24,7 @@ func (p *pass) planProgressing() {
 	}
 	// Before the exposure is verified all pods must be there. Afterwards too few
 	// of them, for instance after a scale-up, only keep the step from ending.
-	if p.st.Release.VerifiedAt == nil && (!p.enough() || !p.previewReady()) {
+	if p.st.Release.VerifiedAt == nil && !p.ready() {
 		return
 	}
 	if !p.judge() {
