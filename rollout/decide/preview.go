@@ -21,11 +21,11 @@ func (p *pass) wantedPreview() string {
 // when the spec has another. It is true when nothing is left to do.
 func (p *pass) keepPreview() bool {
 	want, v := p.wantedPreview(), p.in.Preview
+	if v != nil && v.Exists && v.Name != want {
+		p.do(Effect{Kind: EffectDeletePreview, Name: v.Name, Why: "the spec does not ask for it any more"})
+		return p.wait(WaitRemoval, "the former preview Service to be deleted")
+	}
 	if p.st.Traffic.PreviewService != want {
-		if v != nil && v.Exists && v.Name != want {
-			p.do(Effect{Kind: EffectDeletePreview, Name: v.Name, Why: "the spec does not ask for it any more"})
-			return p.wait(WaitRemoval, "the former preview Service to be deleted")
-		}
 		p.edit().Traffic.PreviewService = want
 	}
 	if want == "" || v != nil && v.Name == want && v.Exists {

@@ -38,7 +38,8 @@ type Input struct {
 	// Empty for a provider without routes.
 	Backends []Backend
 	// Preview is the preview Service that status.traffic names, or else the spec,
-	// whether it exists or not; nil when none is named.
+	// whether it exists or not; nil when none is named. Between releases it is one of
+	// another name, if there is one: a create of an older process may land late.
 	Preview *Backend
 	// Verdict of the analysis, nil before its first look.
 	Verdict *Verdict

@@ -29,12 +29,14 @@
 //	H14 W  the workload is resumed only at a template that may run
 //	H15 W  no rollback for a cause that never held
 //	H16 W  the deadline never fires within its own length
+//	H17 W  a canary gets pods only when the preview selects it, and loses them only
+//	       when the preview does not
 //	I13 S  no verified pod is lost to the promotion
 //	I14 S  no template that was not promoted is rolled out by the workload
 //	L1     in calm everything comes to rest, with a true reason
 //	L2     every abort and retry is followed
 //	L3     exposure does not flap
-//	L4     at rest nothing of Weir's is left
+//	L4     at rest nothing of Weir's is left but a preview, if one is asked for
 //
 // H2 (weights sum to the whole in each object) and H10 (one Rollout per
 // workload) belong to the providers and to the shell, whose suites check them.

@@ -70,10 +70,7 @@ type ledger struct {
 	forced bool
 	// stampedLate says that a stopped process has stamped a route after a newer
 	// record, perhaps when the Rollout was on its way out.
-	stampedLate bool
-	// latePreview says that a stopped process has made the preview Service after a
-	// newer record.
-	latePreview                    bool
+	stampedLate                    bool
 	changesAtStart                 int
 	scaledUp, resumed, deadlineSet time.Time
 	everSaid                       []v1alpha1.ApprovalSpec

@@ -8,16 +8,18 @@ import (
 // previewName is the name of the preview Service, in schedules with one.
 const previewName = "web-preview"
 
-// observePreview shows the preview Service that the status names, or else the spec.
+// observePreview shows the preview Service that the status names, or else the spec, or
+// that is there though nobody names it.
 func (p *process) observePreview(in *decide.Input) {
 	name := in.Rollout.Status.Traffic.PreviewService
 	if name == "" && in.Rollout.Spec.Traffic != nil {
 		name = in.Rollout.Spec.Traffic.PreviewServiceName
 	}
-	if name == "" {
+	v, sl := p.w.services.at(p.read[kindServices]).preview, p.w.slices.at(p.read[kindSlices]).preview
+	if name == "" && !v.exists {
 		return
 	}
-	v, sl := p.w.services.at(p.read[kindServices]).preview, p.w.slices.at(p.read[kindSlices]).preview
+	name = previewName
 	p.preview = decide.Backend{Name: name, Exists: v.exists, Revision: pinName(v.pin), Seen: pinName(sl.seen), Stamp: v.stamp,
 		ReadyCanary: sl.count(hashNamed(in.Rollout.Status.Canary.Revision))}
 	in.Preview = &p.preview
@@ -28,10 +30,7 @@ func (w *World) performPreview(p *process, e *decide.Effect) {
 	v := &w.services.next().preview
 	v.rv++
 	if !v.exists && e.Kind == decide.EffectShowPreview && p.seq != w.status().Record.Seq {
-		// Nothing can fence a create. Nobody looks for it where the spec has come not to
-		// ask for a preview since; it is owned by the Rollout, and goes with that.
 		w.race(RaceLateCreate)
-		w.ledger.latePreview = true
 	}
 	if e.Kind == decide.EffectDeletePreview {
 		*v = service{rv: v.rv}
@@ -112,7 +111,6 @@ func (w *World) checkPreview(st *v1alpha1.RolloutStatus) {
 	switch {
 	case kept && !v.exists: // it is made, or made anew, when the canary has gone
 	case !kept && wanted && w.target.live().uid == 0: // without a workload nothing is made
-	case w.ledger.latePreview && !wanted:
 	case !kept && v.exists != wanted:
 		w.violate("L4", "there is a preview Service: %t, and the spec asks for one: %t", v.exists, wanted)
 	case v.pin != want:

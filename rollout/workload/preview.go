@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -16,8 +17,8 @@ import (
 
 // preview is the preview Service of a Rollout, as one pass read it.
 type preview struct {
-	// name that the status has, or else the spec, empty for none; made is the Service
-	// of that name, nil if Weir has not made it.
+	// name that the status has, or else the spec, empty for none, or that of a stray;
+	// made is the Service of that name, nil if Weir has not made it.
 	name string
 	made *corev1.Service
 	// taken says that another Service has the name that the spec asks for.
@@ -53,7 +54,41 @@ func (c *Client) readPreview(ctx context.Context, s *snapshot) (preview, error) 
 			found.taken = service != nil && !made
 		}
 	}
-	return found, nil
+	if s.rollout.Status.Release.Stage.UnderWay() {
+		return found, nil
+	}
+	err := c.findStray(ctx, s, &found)
+	return found, err
+}
+
+// findStray looks for a preview Service under a name that is neither recorded nor asked
+// for. The caches hold all that Weir has made; what they show is read again.
+func (c *Client) findStray(ctx context.Context, s *snapshot, found *preview) error {
+	list := &corev1.ServiceList{}
+	err := c.cached.List(ctx, list, client.InNamespace(s.rollout.Namespace), client.MatchingLabels{v1alpha1.ManagedLabel: s.rollout.Name})
+	if err != nil {
+		return fmt.Errorf("cannot list the Services of Rollout %q: %w", s.rollout.Name, err)
+	}
+	for i := range list.Items {
+		name := list.Items[i].Name
+		if !ownedBy(&list.Items[i], s.rollout) || name == found.name || name == wantedPreview(s.rollout) {
+			continue
+		}
+		service, err := c.service(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		if s.made(service) && ownedBy(service, s.rollout) {
+			found.name, found.made = name, service
+			return nil
+		}
+	}
+	return nil
+}
+
+// ownedBy tells a preview Service from the canary's, which go with the workload.
+func ownedBy(service *corev1.Service, rollout *v1alpha1.Rollout) bool {
+	return slices.ContainsFunc(service.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == rollout.UID })
 }
 
 // previewFacts are the facts of the preview Service, nil without one.

@@ -94,11 +94,16 @@ func TestPreviewFacts(t *testing.T) {
 		objs    []client.Object
 		want    *decide.Backend
 		problem bool
+		idle    bool
 	}{
 		"None":    {reason: "Nobody asks for one.", rollout: named("", "")},
 		"Wanted":  {reason: "It is not made yet.", rollout: named("", "web-preview"), want: &decide.Backend{Name: "web-preview"}},
 		"Left":    {reason: "One of an earlier Rollout of that name has a stamp to outrun.", rollout: named("", "web-preview"), objs: []client.Object{shown("")}, want: &decide.Backend{Name: "web-preview", Exists: true, Stamp: 6}},
 		"Renamed": {reason: "The former one is still to go.", rollout: named("web-preview", "web-look"), objs: []client.Object{shown("")}, want: &decide.Backend{Name: "web-preview", Exists: true, Stamp: 6}},
+		"Stray": {
+			reason: "One that nobody asks for was made late.", rollout: named("", ""), objs: []client.Object{shown("")},
+			want: &decide.Backend{Name: "web-preview", Exists: true, Stamp: 6}, idle: true,
+		},
 		"Canary": {
 			reason: "It has endpoints of the canary.", rollout: named("web-preview", "web-preview"),
 			objs: []client.Object{shown(v2), slice("web-preview", v2, pods...)},
@@ -118,6 +123,9 @@ func TestPreviewFacts(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c, _ := newTestClient(t, append(slices.Clone(base), tc.objs...)...)
+			if tc.idle {
+				tc.rollout.Status.Release.Stage = v1alpha1.StageIdle
+			}
 			facts, err := c.Observe(t.Context(), tc.rollout, []string{"web"}, true)
 			if err != nil {
 				t.Fatal(err)

@@ -93,11 +93,10 @@ func TestSwitchToHTTPRoute(t *testing.T) {
 
 	route := m.meshRoute()
 	m.Must(m.Admin.Create(t.Context(), route))
-	written := &unstructured.Unstructured{}
-	written.SetGroupVersionKind(gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute"))
-	written.SetNamespace(m.Namespace)
-	written.SetName(route.Name)
-	written = m.Live(written)
+	like := &unstructured.Unstructured{Object: map[string]any{"apiVersion": gatewayv1.GroupVersion.String(), "kind": "HTTPRoute"}}
+	like.SetNamespace(m.Namespace)
+	like.SetName(route.Name)
+	written := m.Live(like)
 	m.acceptRoute(route)
 	m.Must(m.Admin.Delete(t.Context(), profile))
 	m.Must(m.EditRollout(t.Context(), to))
