@@ -5,15 +5,15 @@
 // workloads. It reports what is there, and it moves weight between a user's
 // Service (the stable backend) and a Service of Weir's own (the canary
 // backend) in the routes that it is given. It owns those two backends of the
-// rules that refer to the user's Service, and what it adds for requests that match and
-// for mirrors, and keeps every other field and rule as it found them.
+// rules that refer to the user's Service, and what it adds for requests that match,
+// for sessions and for mirrors, and keeps every other field and rule as it found them.
 //
 // The contract, checked by package conformance:
 //
 //   - Every method is idempotent and safe to repeat after a crash at any point.
 //   - Every write is a compare-and-swap on the object as it was read live by the
-//     same call, changes one rule at a time at most, and leaves the weights of
-//     each rule summing to the whole.
+//     same call, changes one of the user's rules at a time at most, with what was
+//     added for it, and leaves the weights of each rule summing to the whole.
 //   - An object whose stamp (annotation weir.dev/seq) is greater than the given
 //     one is not written: ErrFenced.
 //   - Lower is monotone on the live object: weight becomes the smaller of what
@@ -30,6 +30,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -59,9 +60,58 @@ type Target struct {
 	// Planned are the extras of all steps, so that what a route cannot do is said
 	// before a release begins.
 	Planned []*v1alpha1.Extras
+	// Session keeps each user with one version; nil for none.
+	Session *Session
 	// Revisions of the stable and the canary version, for providers whose split
 	// is the pods themselves.
 	StableRevision, CanaryRevision string
+}
+
+// Session keeps each user with the version that they were drawn for, by a cookie that
+// names the release. It goes with the weight: a raise sets both in one write of each
+// rule, and what is lowered to nothing has no sessions.
+type Session struct {
+	// Cookie is the name of the cookie, MaxAge how long a browser keeps it.
+	Cookie string
+	MaxAge time.Duration
+	// Revision of the canary: a cookie means nothing to any other release.
+	Revision string
+	// Weight at which users are drawn, in parts per 10,000. At 0 nobody has a session;
+	// at the full weight nobody needs one.
+	Weight int32
+	// Before is the weight at which those of stable were drawn before this one, 0 for
+	// nobody.
+	Before int32
+}
+
+// Keeps says whether users are to be kept with the version that they met.
+func (s *Session) Keeps() bool { return s != nil && s.Weight > 0 && s.Weight < v1alpha1.FullWeight }
+
+// Canary is the cookie's value for users of the canary.
+func (s *Session) Canary() string { return "canary-" + s.Revision }
+
+// Stable is the cookie's value for users of stable that were drawn at a weight. It
+// names the weight, so that they are drawn again at the next one.
+func (s *Session) Stable(weight int32) string {
+	return fmt.Sprintf("stable-%s-%d", s.Revision, weight)
+}
+
+// Again is the share at which users of stable are drawn again: of those whom the
+// weight before has left with stable, as many as bring the canary's users from that
+// weight to this one. At this weight itself the canary would get more users than it
+// was made for: half of 75 % on top of 25 % are 62.5 %, not 50 %.
+func (s *Session) Again() int32 {
+	left := int64(v1alpha1.FullWeight - s.Before)
+	if s.Before <= 0 || left <= 0 {
+		return s.Weight
+	}
+	return int32((int64(s.Weight-s.Before)*int64(v1alpha1.FullWeight) + left/2) / left)
+}
+
+// SetCookie is the Set-Cookie header that gives a user a value. Without Secure:
+// browsers would drop it on hosts without TLS, and it holds no secret.
+func (s *Session) SetCookie(value string) string {
+	return fmt.Sprintf("%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax", s.Cookie, value, int64(s.MaxAge.Seconds()))
 }
 
 // Observation is what a provider found. Over several routes and rules it says
@@ -78,6 +128,9 @@ type Observation struct {
 	// Whole when every rule does all of it. Stray is true when a rule does more, for
 	// the same owner.
 	Extras, Whole, Stray bool
+	// Loose is true when a rule that sends the canary what it should does not keep
+	// the target's sessions as it should. Sessions that send it more are Stray.
+	Loose bool
 	// Accepted is true when the data plane has accepted every route as it is
 	// now. Where it has not, Message says which and why.
 	Accepted bool
@@ -128,12 +181,12 @@ type Router interface {
 	// then still says what was found in the routes that are there.
 	Observe(ctx context.Context, target Target, live bool) (Observation, error)
 	// Lower makes the canary's weight at most weight in every rule, takes away what
-	// the target's extras do not say, and stamps.
+	// the target's extras and session do not say, and stamps.
 	// What is wrong with one route keeps no other from being lowered.
 	Lower(ctx context.Context, target Target, weight int32, stamp int64) error
 	// Raise makes the canary's weight exactly weight in every rule, and has each do
-	// what the target's extras say; it lowers first where several differ, and
-	// stamps.
+	// what the target's extras and session say; it lowers first where several differ,
+	// and stamps.
 	Raise(ctx context.Context, target Target, weight int32, stamp int64, confirm Confirm) error
 	// Restore gives every rule back as the user wrote it, and removes stamps. A
 	// route that is missing needs nothing.

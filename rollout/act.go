@@ -37,6 +37,7 @@ func (r *Reconciler) perform(ctx context.Context, o *observation, effect decide.
 	pass := o.workloadPass()
 	target := o.target
 	target.Extras = o.rollout.Spec.Extras(effect.Extras)
+	target.Session = session(o.rollout, effect.Weight)
 	var err error
 	switch {
 	case effect.Kind == decide.EffectSetWeight && effect.Raise:

@@ -102,6 +102,7 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 		Routes: routes(o.rollout), Pairs: pairs(o.rollout.Status.Traffic.Services),
 		Extras:         o.rollout.Spec.Extras(o.rollout.Status.Record.DesiredExtras),
 		Planned:        planned(o.rollout),
+		Session:        session(o.rollout, allowed(o.rollout)),
 		StableRevision: o.rollout.Status.Stable.Revision, CanaryRevision: o.rollout.Status.Canary.Revision,
 	}
 	var seen providers.Observation
@@ -206,7 +207,7 @@ func route(seen providers.Observation, routes int, extras *v1alpha1.Extras) *dec
 		Split: seen.Split, Weight: seen.Weight, LowestWeight: seen.LowestWeight,
 		Accepted: seen.Accepted, Processed: seen.Processed, Message: seen.Message, Stamp: seen.Stamp, HighestStamp: seen.HighestStamp,
 		ForeignWriter: seen.ForeignWriter, Routes: seen.Routes, Unannounced: seen.Unannounced,
-		Whole: seen.Whole, Stray: seen.Stray,
+		Whole: seen.Whole, Stray: seen.Stray, Loose: seen.Loose,
 	}
 	if seen.Extras {
 		out.Extras = extras.ID()

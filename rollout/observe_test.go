@@ -42,9 +42,9 @@ func TestObserveRoutes(t *testing.T) {
 			reason:  "what the provider saw is what the core gets",
 			rollout: newRollout(routed("web")),
 			routes: func(providers.Target, bool) (providers.Observation, error) {
-				return providers.Observation{Split: true, Weight: 500, LowestWeight: 400, Accepted: true, Message: "m", Stamp: 3, ForeignWriter: "flux", Routes: []string{"HTTPRoute/web"}}, nil
+				return providers.Observation{Split: true, Weight: 500, LowestWeight: 400, Accepted: true, Message: "m", Loose: true, Stamp: 3, ForeignWriter: "flux", Routes: []string{"HTTPRoute/web"}}, nil
 			},
-			want: &decide.Route{Split: true, Weight: 500, LowestWeight: 400, Accepted: true, Message: "m", Stamp: 3, ForeignWriter: "flux", Routes: []string{"HTTPRoute/web"}},
+			want: &decide.Route{Split: true, Weight: 500, LowestWeight: 400, Accepted: true, Message: "m", Loose: true, Stamp: 3, ForeignWriter: "flux", Routes: []string{"HTTPRoute/web"}},
 		},
 		"OneMissing": {
 			reason:  "a route that does not exist is a problem, and the others are seen without it",

@@ -171,6 +171,8 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="self.routeRefs.all(r, r.kind == 'VirtualService') || self.routeRefs.all(r, r.kind == 'ServiceProfile') || self.routeRefs.all(r, r.kind in ['HTTPRoute', 'GRPCRoute'])",message="routeRefs are of one API: of VirtualServices, of ServiceProfiles, or of HTTPRoutes and GRPCRoutes, since a mesh follows only one of the two for a Service",fieldPath=".routeRefs"
 // +kubebuilder:validation:XValidation:rule="!has(self.previewServiceName) || !has(self.serviceRefs) || self.serviceRefs.all(s, s.name != self.previewServiceName && s.name + '-canary' != self.previewServiceName)",message="previewServiceName may not be the name of one of serviceRefs or of its canary's Service: the preview is a Service of its own",fieldPath=".previewServiceName"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionAffinity) || self.routeRefs.exists(r, r.kind in ['HTTPRoute', 'VirtualService'])",message="sessionAffinity needs a route of kind HTTPRoute or VirtualService: gRPC clients keep no cookies, and a ServiceProfile has weights and nothing else; leave it away, or use one of these kinds",fieldPath=".sessionAffinity"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessionAffinity) || !has(self.otherCallers) || self.otherCallers != 'Shared'",message="sessionAffinity needs otherCallers to be Stable: with Shared the user's Service serves both versions, to users of the stable one, too",fieldPath=".sessionAffinity"
 type Traffic struct {
 	// routeRefs name the routes. Every rule with a backend that is a Service
 	// which selects the workload's pods is split. Their kind says who carries the
@@ -183,6 +185,10 @@ type Traffic struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	RouteRefs []RouteReference `json:"routeRefs"`
+
+	// sessionAffinity keeps each user with one version, by a cookie. Absent: off.
+	// +optional
+	SessionAffinity *SessionAffinity `json:"sessionAffinity,omitempty"`
 
 	// otherCallers says who serves callers of the Service that do not pass the
 	// routes. Absent: Stable.

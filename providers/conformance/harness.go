@@ -37,6 +37,9 @@ type Capabilities struct {
 	Matches, Mirror, Fault bool
 	// QueryParams are the kinds of route whose matches may be of these.
 	QueryParams []string
+	// Sticky are the kinds of route that keep users with one version. Others are split
+	// by their weights alone, or refused.
+	Sticky []string
 	// Acceptance: the objects' status says what the data plane accepted.
 	Acceptance bool
 	// SplitPolicy: an admission policy of the cluster puts the split into the
@@ -142,6 +145,11 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 	}
 	c := h.Capabilities
 	tests["Extras"] = testExtras
+	tests["Sessions"] = testSessions
+	if len(c.Sticky) > 0 {
+		tests["SessionsCrash"] = testSessionsCrash
+		tests["SessionsUndone"] = testSessionsUndone
+	}
 	if c.Matches {
 		tests["ExtrasCrash"] = testExtrasCrash
 		tests["ExtrasShared"] = testExtrasShared

@@ -11,8 +11,9 @@ import (
 	"github.com/weir-dev/weir/providers/split"
 )
 
-// What a route may have at most: rules, entries of a rule, matches of a rule.
-const maxRules, maxBackends, maxMatches = 16, 16, 64
+// What a route may have at most: rules, entries of a rule, matches of a rule and of all
+// rules.
+const maxRules, maxBackends, maxMatches, maxAllMatches = 16, 16, 64, 128
 
 // dialect of HTTPRoute and GRPCRoute. The two kinds are the same in everything
 // that is used here.
@@ -33,7 +34,9 @@ func (d dialect) Kind() split.Kind {
 	return split.Kind{
 		GroupVersionKind: gatewayKind(d.kind),
 		Matches:          "matches",
+		Cookies:          d.kind != grpcRoute,
 		MaxRules:         maxRules,
+		MaxMatches:       maxAllMatches,
 		MaxBackends:      maxBackends,
 		Install:          "install the CRDs of Gateway API 1.1 or newer",
 	}

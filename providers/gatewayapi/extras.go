@@ -14,8 +14,9 @@ import (
 // grpcRoute is the kind of route whose requests have no URL.
 const grpcRoute = "GRPCRoute"
 
-// Matched is a rule for those requests of a rule that meet one of the matches. It
-// says more than the rule that it is made from, and so counts before it.
+// Matched is a copy of a rule for those of its requests that meet one of the matches.
+// With matches it says more than the rule that it is made from, and so counts before
+// it.
 func (d dialect) Matched(rule split.Rule, name string, twins []split.Twin, extras *v1alpha1.Extras) (map[string]any, *split.Refusal) {
 	if extras.Fault != nil {
 		return nil, &split.Refusal{
@@ -37,13 +38,57 @@ func (d dialect) Matched(rule split.Rule, name string, twins []split.Twin, extra
 		}
 	}
 	raw := runtime.DeepCopyJSON(rule.Raw)
-	raw["name"], raw["matches"] = name, matches
+	raw["name"] = name
+	if len(matches) > 0 {
+		raw["matches"] = matches
+	}
 	refs := make([]any, 0, len(twins))
 	for _, t := range twins {
-		refs = append(refs, entries().Twin(rule, t))
+		entry := entries().Twin(rule, t)
+		if refusal := setCookie(rule, entry, t.Cookie); refusal != nil {
+			return nil, refusal
+		}
+		refs = append(refs, entry)
 	}
 	raw["backendRefs"] = refs
 	return raw, nil
+}
+
+// setCookie has answers of an entry set a cookie, if there is one to set. An entry has
+// at most one filter that changes headers of answers, in which a name stands once.
+func setCookie(rule split.Rule, entry map[string]any, cookie string) *split.Refusal {
+	if cookie == "" {
+		return nil
+	}
+	header := map[string]any{"name": "Set-Cookie", "value": cookie}
+	filters, _ := entry["filters"].([]any)
+	for _, item := range filters {
+		filter, _ := item.(map[string]any)
+		modifier, ok := filter["responseHeaderModifier"].(map[string]any)
+		if !ok {
+			continue
+		}
+		list, _ := modifier["add"].([]any)
+		for _, other := range list {
+			if h, _ := other.(map[string]any); isSetCookie(h) {
+				return &split.Refusal{
+					Field: split.RulePath(rule, "backendRefs[].filters"), Problem: "has a Set-Cookie header already, beside which Gateway API takes no other",
+				}
+			}
+		}
+		modifier["add"] = append(list, header)
+		return nil
+	}
+	entry["filters"] = append(filters, map[string]any{
+		"type": string(gatewayv1.HTTPRouteFilterResponseHeaderModifier), "responseHeaderModifier": map[string]any{"add": []any{header}},
+	})
+	return nil
+}
+
+// isSetCookie says whether a header of a filter is this one.
+func isSetCookie(header map[string]any) bool {
+	name, _ := header["name"].(string)
+	return strings.EqualFold(name, "Set-Cookie")
 }
 
 // both is met by requests that meet a match of the rule and one of a step.
@@ -71,7 +116,7 @@ func add(rule split.Rule, match map[string]any, field string, values []v1alpha1.
 			if name, _ := other["name"].(string); same(name, v.Name) {
 				return &split.Refusal{
 					Field:   split.RulePath(rule, "matches[]."+field),
-					Problem: fmt.Sprintf("has %q already, which a step matches, too: Gateway API takes only one of them", v.Name),
+					Problem: fmt.Sprintf("has %q already, which Weir has to match, too: Gateway API takes only one of them", v.Name),
 					Remedy:  "match something else in the step",
 				}
 			}

@@ -23,13 +23,13 @@ func connections(rule split.Rule) *split.Refusal {
 	}
 	return &split.Refusal{
 		Field:   fmt.Sprintf("%s[%d]", rule.List, rule.Place),
-		Problem: "is for connections, and matches and mirrors of steps are for requests",
-		Remedy:  "take them out of the steps, or name the http routes in ruleNames of the Rollout",
+		Problem: "is for connections, and matches, mirrors and sessions are for requests",
+		Remedy:  "take them out of the Rollout, or name the http routes in ruleNames of the Rollout",
 	}
 }
 
-// Matched is a route for those requests of a route that meet one of the matches. It
-// has to come before the one that it is made from.
+// Matched is a copy of a route for those of its requests that meet one of the matches.
+// It has to come before the one that it is made from.
 func (dialect) Matched(rule split.Rule, name string, twins []split.Twin, extras *v1alpha1.Extras) (map[string]any, *split.Refusal) {
 	if refusal := connections(rule); refusal != nil {
 		return nil, refusal
@@ -41,10 +41,17 @@ func (dialect) Matched(rule split.Rule, name string, twins []split.Twin, extras 
 		return nil, refusal
 	}
 	raw := runtime.DeepCopyJSON(rule.Raw)
-	raw["name"], raw["match"] = name, matches
+	raw["name"] = name
+	if len(matches) > 0 {
+		raw["match"] = matches
+	}
 	routes := make([]any, 0, len(twins))
 	for _, t := range twins {
-		routes = append(routes, entries().Twin(rule, t))
+		entry := entries().Twin(rule, t)
+		if refusal := setCookie(rule, entry, t.Cookie); refusal != nil {
+			return nil, refusal
+		}
+		routes = append(routes, entry)
 	}
 	raw["route"] = routes
 	if extras.Fault != nil {
@@ -57,6 +64,32 @@ func (dialect) Matched(rule split.Rule, name string, twins []split.Twin, extras 
 		raw["fault"] = fault(extras.Fault)
 	}
 	return raw, nil
+}
+
+// setCookie has answers of an entry set a cookie, if there is one to set. The headers
+// that they get are a map, in which a name stands once.
+func setCookie(rule split.Rule, entry map[string]any, cookie string) *split.Refusal {
+	if cookie == "" {
+		return nil
+	}
+	at := entry
+	for _, field := range []string{"headers", "response", "add"} {
+		next, ok := at[field].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			at[field] = next
+		}
+		at = next
+	}
+	for name := range at {
+		if strings.EqualFold(name, "Set-Cookie") {
+			return &split.Refusal{
+				Field: split.RulePath(rule, "route[].headers.response.add"), Problem: "has a Set-Cookie header already, beside which a VirtualService takes no other",
+			}
+		}
+	}
+	at["Set-Cookie"] = cookie
+	return nil
 }
 
 // fault as a VirtualService has it.
@@ -93,7 +126,7 @@ func add(rule split.Rule, match map[string]any, field string, values []v1alpha1.
 		if _, there := fields[v.Name]; there {
 			return &split.Refusal{
 				Field:   split.RulePath(rule, "match[]."+field),
-				Problem: fmt.Sprintf("has %q already, which a step matches, too: a VirtualService takes only one of them", v.Name),
+				Problem: fmt.Sprintf("has %q already, which Weir has to match, too: a VirtualService takes only one of them", v.Name),
 				Remedy:  "match something else in the step",
 			}
 		}

@@ -30,9 +30,13 @@ func (e Edit) differs(have Backend) bool {
 
 // Twin is an entry that shall be added: a copy of entry From for another Service.
 type Twin struct {
-	From    int
+	From int
+	// Service that it names, empty for what From names.
 	Service string
 	Weight  int64
+	// Cookie is the Set-Cookie header that its answers get, empty for none. Only
+	// entries of rules that Weir makes have one.
+	Cookie string
 }
 
 // Change is how a rule gets from what it is to what it shall be.
@@ -143,13 +147,16 @@ func weigh(path string, edit Edit, have Backend) []jsonpatch.Operation {
 func (e Entries) Twin(r Rule, t Twin) map[string]any {
 	entry := r.Backends[t.From].Raw
 	twin := runtime.DeepCopyJSON(entry)
+	twin["weight"] = t.Weight
+	if t.Service == "" {
+		return twin
+	}
 	keys := strings.Split(strings.TrimPrefix(e.Service, "/"), "/")
 	at := twin
 	for _, key := range keys[:len(keys)-1] {
 		at, _ = at[key].(map[string]any)
 	}
 	at[keys[len(keys)-1]] = e.Name(entry, t.Service)
-	twin["weight"] = t.Weight
 	if e.Adapt != nil {
 		e.Adapt(twin)
 	}

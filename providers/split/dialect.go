@@ -35,10 +35,9 @@ type Writer interface {
 	// entry that is touched is tested first. Made by ListOperations, where entries
 	// are a list.
 	Operations(rule Rule, change Change) []jsonpatch.Operation
-	// Matched gives the rule that does for the canary what extras' matches and fault
-	// say: a copy of a rule under another name, for those of its requests that meet
-	// one of the matches, with entries for the canary alone. Or it says why the API
-	// cannot do that.
+	// Matched gives a copy of a rule under another name with other entries, for those
+	// of its requests that meet one of extras' matches, with extras' fault. Without
+	// matches it is for all of them. Or it says why the API cannot do that.
 	Matched(rule Rule, name string, entries []Twin, extras *v1alpha1.Extras) (map[string]any, *Refusal)
 	// Mirrored gives the entry by which a rule mirrors a share of its requests, in
 	// percent, to what a twin of one of its entries is for. Or it says why the API
@@ -55,8 +54,13 @@ type Kind struct {
 	FirstWins bool
 	// Matches is the field of a rule with what its requests must meet.
 	Matches string
+	// Cookies says that clients of such routes keep cookies, so that they have sessions.
+	Cookies bool
 	// MaxRules is the most rules that the API admits, 0 for any number.
 	MaxRules int
+	// MaxMatches is the most matches that the API admits in all rules together, 0 for
+	// any number.
+	MaxMatches int
 	// MaxBackends is the most entries that the API admits in a rule, 0 for any
 	// number.
 	MaxBackends int

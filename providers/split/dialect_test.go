@@ -25,6 +25,7 @@ func (k plain) Kind() Kind {
 	return Kind{
 		GroupVersionKind: schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: string(k)},
 		Matches:          "matches",
+		Cookies:          k == "HTTPRoute",
 		MaxBackends:      16,
 		Install:          "install its CRD",
 	}
@@ -88,16 +89,23 @@ func (plain) Matched(rule Rule, name string, entries []Twin, extras *v1alpha1.Ex
 	}
 	raw := runtime.DeepCopyJSON(rule.Raw)
 	raw["name"] = name
-	var headers []any
-	for _, m := range extras.Matches {
-		for _, h := range m.Headers {
+	matches, _ := MatchBoth(rule, "matches", extras, func(base map[string]any, m v1alpha1.Match) (map[string]any, *Refusal) {
+		out := runtime.DeepCopyJSON(base)
+		var headers []any
+		for _, h := range Headers(m) {
 			headers = append(headers, map[string]any{"name": h.Name, "value": h.Value})
 		}
-	}
-	raw["matches"] = headers
+		out["headers"] = headers
+		return out, nil
+	})
+	raw["matches"] = matches
 	var refs []any
 	for _, t := range entries {
-		refs = append(refs, entriesOf.Twin(rule, t))
+		twin := entriesOf.Twin(rule, t)
+		if t.Cookie != "" {
+			twin["cookie"] = t.Cookie
+		}
+		refs = append(refs, twin)
 	}
 	raw["backendRefs"] = refs
 	return raw, nil

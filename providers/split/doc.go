@@ -32,6 +32,20 @@
 // Where the first rule that is met counts, the copy stands right before its rule.
 // The split policy does not put these back; the controller does.
 //
+// # Sessions
+//
+// Users are kept with their version by rules of Weir's, too, for the user's rule 0:
+//
+//	weir-0c-<owner>  has the cookie canary-<revision>: all to the canary
+//	weir-0s-<owner>  stable-<revision>-<weight>, of this weight: all to stable
+//	weir-0r-<owner>  stable-<revision>-<any other>: drawn again, see Session.Again
+//	weir-0d-<owner>  all others: drawn at the weight
+//
+// The two that draw have answers set the cookie. They are changed in the write that
+// changes the weight of the user's rule, so that nobody's session is lost on the way.
+// The last one asks for no more than the user's rule and stands right before it; that
+// rule is split as ever, and serves where somebody takes Weir's rules away.
+//
 // # Numbers
 //
 // Weights in a route are relative to each other. To split an entry finely all

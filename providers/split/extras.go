@@ -5,42 +5,29 @@ import (
 	"strings"
 
 	"gomodules.xyz/jsonpatch/v2"
+
+	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/providers"
 )
 
 // Extras are carried by what Weir adds to a route beside weights: rules of its own
-// for requests that match, which it knows by their names, and entries that mirror
-// to the canary's Services. They are told apart from what the user wrote by that
-// alone, so that nothing has to be recorded.
+// for requests that match, and entries that mirror to the canary's Services. They are
+// told apart from what the user wrote by their names and by their Services alone, so
+// that nothing has to be recorded.
 
-// matchedName is the name of the rule that stands for rule index of the user's.
-func matchedName(index int, owner string) string { return fmt.Sprintf("weir-%d-%s", index, owner) }
+// carrying is how much of the extras a route carries, and whether it lacks anything
+// of the session.
+type carrying struct{ some, whole, stray, loose bool }
 
-// madeFor is the owner for whom Weir made a rule of this name, empty for a rule of
-// the user's.
-func madeFor(name string) string {
-	rest, ok := strings.CutPrefix(name, "weir-")
-	if !ok {
-		return ""
-	}
-	number, owner, _ := strings.Cut(rest, "-")
-	if number == "" || strings.Trim(number, "0123456789") != "" {
-		return ""
-	}
-	return owner
-}
-
-// carrying is how much of the extras a route carries.
-type carrying struct{ some, whole, stray bool }
-
-// carries tells how much of the target's extras the route carries.
+// carriesExtras tells how much of the target's extras and session the route carries.
 func (r *route) carriesExtras() carrying {
-	c := carrying{whole: r.extras.ID() != "", stray: r.strayRule() != nil}
+	c := carrying{whole: r.extras.ID() != "", stray: len(r.strayRules()) > 0}
 	for i := range r.views {
 		v := &r.views[i]
-		if want := r.matched(v); want != nil {
-			have := r.matchedRule(v)
+		c.loose = c.loose || r.loose(v)
+		if want, have := r.wanted(v)[matched], r.madeRule(v, matched); want != nil {
 			c.some = c.some || have != nil && r.keeps(v, have, want)
-			c.whole = c.whole && have != nil && r.placed(v, have) && within(want, have.Raw)
+			c.whole = c.whole && r.exact(v, have, want)
 		}
 		missing, stray := r.mirrors(v)
 		c.stray = c.stray || len(stray) > 0
@@ -61,58 +48,6 @@ func (r *route) twins(v *view) []Twin {
 		}
 	}
 	return out
-}
-
-// matched is the rule that ought to stand for one of the user's, nil for none.
-func (r *route) matched(v *view) map[string]any {
-	if r.extras == nil || len(r.extras.Matches) == 0 || !r.selected(*v) {
-		return nil
-	}
-	raw, _ := r.dialect.Matched(v.Rule, matchedName(v.index, r.owner), r.twins(v), r.extras)
-	return raw
-}
-
-// matchedRule is the rule that stands for one of the user's, nil for none.
-func (r *route) matchedRule(v *view) *Rule {
-	for i := range r.made {
-		if r.made[i].Name == matchedName(v.index, r.owner) && r.made[i].List == v.List {
-			return &r.made[i]
-		}
-	}
-	return nil
-}
-
-// keeps says whether a rule that Weir made is for no other requests than it is to
-// be, whatever else of it is outdated.
-func (r *route) keeps(v *view, have *Rule, want map[string]any) bool {
-	kind := r.dialect.Kind()
-	return r.placed(v, have) && within(want[kind.Matches], have.Raw[kind.Matches]) && within(want[v.Entries], have.Raw[v.Entries])
-}
-
-// placed says whether a rule that Weir made comes before the one that it was made
-// from, where that counts.
-func (r *route) placed(v *view, have *Rule) bool {
-	return !r.dialect.Kind().FirstWins || have.Place == v.Place-1
-}
-
-// strayRule is a rule that Weir made and that is for other requests than any is to
-// be, nil for none.
-func (r *route) strayRule() *Rule {
-	for i := range r.made {
-		made, kept := &r.made[i], false
-		for j := range r.views {
-			v := &r.views[j]
-			if r.matchedRule(v) != made {
-				continue // Before the rule that is wanted is made, which is work.
-			}
-			want := r.matched(v)
-			kept = want != nil && r.keeps(v, made, want)
-		}
-		if !kept {
-			return made
-		}
-	}
-	return nil
 }
 
 // wantedMirrors are the entries by which a rule ought to mirror to the canary.
@@ -151,15 +86,11 @@ func (r *route) mirrors(v *view) (missing []map[string]any, stray []Mirror) {
 	return missing, stray
 }
 
-// takeExtras gives operations that take away one thing which the extras do not
-// say, none where there is none.
+// takeExtras gives operations that take away what the extras and the session do not
+// say: all rules, or else one mirror. None where there is nothing.
 func (r *route) takeExtras() []jsonpatch.Operation {
-	if rule := r.strayRule(); rule != nil {
-		at := rulePointer(*rule)
-		return []jsonpatch.Operation{
-			jsonpatch.NewOperation("test", at+"/name", rule.Name),
-			jsonpatch.NewOperation("remove", at, nil),
-		}
+	if ops := r.takeRules(); len(ops) > 0 {
+		return ops
 	}
 	for i := range r.views {
 		v := &r.views[i]
@@ -179,14 +110,11 @@ func (r *route) takeExtras() []jsonpatch.Operation {
 	return nil
 }
 
-// giveExtras gives operations that add to one rule what the extras say, none where
-// nothing is missing.
-func (r *route) giveExtras() []jsonpatch.Operation {
+// giveMirrors gives operations that add the mirrors to one rule that lacks some, none
+// where nothing is missing.
+func (r *route) giveMirrors() []jsonpatch.Operation {
 	for i := range r.views {
 		v := &r.views[i]
-		if ops := r.giveRule(v); len(ops) > 0 {
-			return ops
-		}
 		missing, _ := r.mirrors(v)
 		if len(missing) == 0 {
 			continue
@@ -204,30 +132,6 @@ func (r *route) giveExtras() []jsonpatch.Operation {
 	return nil
 }
 
-// giveRule gives operations that make the rule for one of the user's, or bring it
-// up to date.
-func (r *route) giveRule(v *view) []jsonpatch.Operation {
-	want, have := r.matched(v), r.matchedRule(v)
-	switch {
-	case want == nil:
-		return nil
-	case have == nil:
-		at := strings.TrimSuffix(rulePointer(v.Rule), fmt.Sprint(v.Place))
-		if !r.dialect.Kind().FirstWins {
-			return v.tested([]jsonpatch.Operation{jsonpatch.NewOperation("add", at+"-", want)})
-		}
-		return v.tested([]jsonpatch.Operation{jsonpatch.NewOperation("add", fmt.Sprintf("%s%d", at, v.Place), want)})
-	case within(want, have.Raw):
-		return nil
-	default:
-		at := rulePointer(*have)
-		return []jsonpatch.Operation{
-			jsonpatch.NewOperation("test", at+"/name", have.Name),
-			jsonpatch.NewOperation("replace", at, want),
-		}
-	}
-}
-
 // tested puts a test of the rule's name, where it has one, before operations.
 func (v *view) tested(ops []jsonpatch.Operation) []jsonpatch.Operation {
 	if v.Name == "" {
@@ -239,27 +143,6 @@ func (v *view) tested(ops []jsonpatch.Operation) []jsonpatch.Operation {
 // rulePointer is the JSON pointer of a rule.
 func rulePointer(r Rule) string {
 	return fmt.Sprintf("/%s/%d", strings.ReplaceAll(r.List, ".", "/"), r.Place)
-}
-
-// refuseExtras says what keeps a rule from carrying extras that are planned.
-func (r *route) refuseExtras(v *view) *Refusal {
-	for _, e := range r.planned {
-		for _, t := range r.twins(v) {
-			if e.Mirror == nil {
-				break
-			}
-			if _, refusal := r.dialect.Mirrored(v.Rule, t, e.Mirror.Weight); refusal != nil {
-				return refusal
-			}
-		}
-		if len(e.Matches) == 0 {
-			continue
-		}
-		if _, refusal := r.dialect.Matched(v.Rule, matchedName(v.index, r.owner), r.twins(v), e); refusal != nil {
-			return refusal
-		}
-	}
-	return nil
 }
 
 // within says whether everything that is wanted is there. API servers add defaults,
@@ -291,4 +174,49 @@ func within(want, have any) bool {
 	default:
 		return want == have || fmt.Sprint(want) == fmt.Sprint(have)
 	}
+}
+
+// matchedRule is the rule for requests that meet a match of extras, or why the API
+// cannot have it.
+func (r *route) matchedRule(v *view, extras *v1alpha1.Extras) (map[string]any, *Refusal) {
+	extras = withSession(extras, r.session)
+	return r.dialect.Matched(v.Rule, matched.name(v.index, r.owner), r.twins(v), extras)
+}
+
+// withSession adds to matches of the query alone the same ones with the cookie of a
+// session: rules for sessions have a header more, which elsewhere counts before the
+// query.
+func withSession(extras *v1alpha1.Extras, s *providers.Session) *v1alpha1.Extras {
+	if s == nil {
+		return extras
+	}
+	out := *extras
+	for _, m := range extras.Matches {
+		if len(m.Headers) == 0 && len(m.Cookies) == 0 {
+			m.Cookies = []v1alpha1.ValueMatch{{Type: v1alpha1.MatchRegularExpression, Name: s.Cookie, Value: ".*"}}
+			out.Matches = append(out.Matches[:len(out.Matches):len(out.Matches)], m)
+		}
+	}
+	return &out
+}
+
+// refuseExtras says what keeps a rule from carrying extras that are planned.
+func (r *route) refuseExtras(v *view) *Refusal {
+	for _, e := range r.planned {
+		for _, t := range r.twins(v) {
+			if e.Mirror == nil {
+				break
+			}
+			if _, refusal := r.dialect.Mirrored(v.Rule, t, e.Mirror.Weight); refusal != nil {
+				return refusal
+			}
+		}
+		if len(e.Matches) == 0 {
+			continue
+		}
+		if _, refusal := r.matchedRule(v, e); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
 }

@@ -137,8 +137,8 @@ func TestExtrasObserved(t *testing.T) {
 // TestOwnersOfMade: rules are told apart by the whole name of their owner.
 func TestOwnersOfMade(t *testing.T) {
 	for name, want := range map[string]string{
-		matchedName(0, "web"): "web", matchedName(12, "web"): "web", matchedName(0, "web-2"): "web-2",
-		"weir-web": "", "weir--web": "", "weir-x-web": "", "web": "", "": "",
+		matched.name(0, "web"): "web", matched.name(12, "web"): "web", matched.name(0, "web-2"): "web-2",
+		keepCanary.name(3, "web"): "web", draw.name(0, "web"): "web", "weir-0x-web": "", "weir-web": "", "weir--web": "", "weir-x-web": "", "web": "", "": "",
 	} {
 		if got := madeFor(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)

@@ -7,10 +7,13 @@ import (
 )
 
 // MatchBoth gives a list of matches which requests meet that meet one of a rule's,
-// in a field of it, and one of a step's: both makes one of two, or says why the API
-// cannot. Any request meets a rule without matches.
+// in a field of it, and one of the extras': both makes one of two, or says why the API
+// cannot. Any request meets a rule without matches, and extras without.
 func MatchBoth(rule Rule, field string, extras *v1alpha1.Extras, both func(base map[string]any, m v1alpha1.Match) (map[string]any, *Refusal)) ([]any, *Refusal) {
 	list, _ := rule.Raw[field].([]any)
+	if len(extras.Matches) == 0 {
+		return list, nil
+	}
 	if len(list) == 0 {
 		list = []any{map[string]any{}}
 	}

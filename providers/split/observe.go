@@ -41,7 +41,7 @@ func (s *summary) add(r *route, status Status) {
 
 // carries notes what one more route carries beside weights.
 func (s *summary) carries(c carrying) {
-	s.Extras, s.Stray = s.Extras || c.some, s.Stray || c.stray
+	s.Extras, s.Stray, s.Loose = s.Extras || c.some, s.Stray || c.stray, s.Loose || c.loose
 	s.Whole = c.whole && (s.routes == 1 || s.Whole)
 }
 

@@ -28,6 +28,8 @@ type route struct {
 	// may have to do later.
 	extras  *v1alpha1.Extras
 	planned []*v1alpha1.Extras
+	// session keeps users with one version, nil for none.
+	session *providers.Session
 }
 
 // newRoute reads the object. The pairs are the target's, and those that an
@@ -35,6 +37,9 @@ type route struct {
 // be found even when discovery has nothing to say.
 func newRoute(dialect Dialect, object *unstructured.Unstructured, ref v1alpha1.RouteReference, target providers.Target) *route {
 	r := &route{dialect: dialect, object: object, ref: ref, owner: target.Owner, extras: target.Extras, planned: target.Planned}
+	if dialect.Kind().Cookies {
+		r.session = target.Session
+	}
 	r.splits = parseSplits(object.GetAnnotations()[v1alpha1.SplitAnnotation])
 	r.pairs = slices.Clone(target.Pairs)
 	for _, s := range r.splits {
@@ -119,9 +124,10 @@ func (r *route) exceeding(limit bound) *view {
 }
 
 // lower gives the patch that brings the first rule above its bound down to it,
-// or takes one thing away that the extras do not say, or that only stamps. It gives nil when there is nothing to do. A rule whose
-// entries differ is brought to the lowest of them, so that none rises. The split
-// policy is told of weight.
+// and takes away the rules that neither the extras nor the session say, or one mirror,
+// or that only stamps. It gives nil when there is nothing to do. A rule whose entries
+// differ is brought to the lowest of them, so that none rises. The split policy is
+// told of weight.
 func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Operation, error) {
 	m := r.metadata(stamp)
 	v := r.exceeding(limit)
@@ -136,12 +142,13 @@ func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Opera
 	}
 	lowest, _ := v.exposure(r.hint())
 	m.record(r, v)
-	return r.patch(r.dialect.Operations(v.Rule, v.at(r.base(*v).Weights, min(lowest, limit(*v)))), m)
+	ops := r.dialect.Operations(v.Rule, v.at(r.base(*v).Weights, min(lowest, limit(*v))))
+	return r.patch(append(ops, r.takeRules()...), m)
 }
 
-// raise gives the patch that brings one rule to exactly weight, or gives one what
-// the extras say, or nil. Rules
-// that are not to be split any more are given back.
+// raise gives the patch that brings one rule to exactly weight, with the rules that
+// are made for it, or gives one the mirrors that it lacks, or nil. Rules that are not
+// to be split any more are given back.
 func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) {
 	m := r.metadata(stamp)
 	m.setSplits(r, weight)
@@ -153,13 +160,14 @@ func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) 
 		case v.split():
 			c = v.restored(r.base(v))
 		}
-		if ops := r.dialect.Operations(v.Rule, c); len(ops) > 0 {
+		// Rules are made after the weights: what is put before a rule moves it.
+		if ops := append(r.dialect.Operations(v.Rule, c), r.giveRules(&r.views[i])...); len(ops) > 0 {
 			m.record(r, &r.views[i])
 			return r.patch(ops, m)
 		}
 	}
 	m.record(r, nil)
-	return r.patch(r.giveExtras(), m)
+	return r.patch(r.giveMirrors(), m)
 }
 
 // restore gives the patch that gives one rule back, or nil. The first one takes
@@ -168,7 +176,7 @@ func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) 
 func (r *route) restore(stamp int64) ([]jsonpatch.Operation, error) {
 	m := r.metadata(stamp)
 	m.splits = slices.DeleteFunc(m.splits, func(s split) bool { return s.Owner == r.owner })
-	r.extras = nil
+	r.extras, r.session = nil, nil
 	if ops := r.takeExtras(); len(ops) > 0 {
 		return r.patch(ops, m)
 	}

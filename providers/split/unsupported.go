@@ -37,26 +37,69 @@ func (r *route) unsupported(weight int32) error {
 			return err
 		}
 	}
-	if err := r.tooManyRules(len(rules)); err != nil {
-		return err
-	}
 	if len(rules) == 0 {
 		return r.refuse(r.where(), "no rule has a backend among the Services "+r.stableNames(),
 			"name one as a backend, or correct spec.traffic.routeRefs of the Rollout")
 	}
-	return nil
+	if err := r.tooManyRules(len(rules)); err != nil {
+		return err
+	}
+	return r.tooManyMatches()
 }
 
-// tooManyRules says that there is no room for rules of Weir's own, where a step
-// needs one for each that is split.
+// tooManyRules says that there is no room for rules of Weir's own, where sessions or
+// a step need some for each that is split.
 func (r *route) tooManyRules(split int) error {
-	most := r.dialect.Kind().MaxRules
-	matches := func(e *v1alpha1.Extras) bool { return len(e.Matches) > 0 }
-	if most == 0 || !slices.ContainsFunc(r.planned, matches) || len(r.views)+split <= most {
+	most, each, what := r.dialect.Kind().MaxRules, 0, "matches out of the steps"
+	if slices.ContainsFunc(r.planned, func(e *v1alpha1.Extras) bool { return len(e.Matches) > 0 }) {
+		each++
+	}
+	if r.session != nil {
+		each += len(kinds()) - 1
+		what = "sessionAffinity out of spec.traffic"
+	}
+	if most == 0 || each == 0 || len(r.views)+split*each <= most {
 		return nil
 	}
-	return r.refuse(r.where(), fmt.Sprintf("has %d rules, of which %d need one of Weir's beside them for steps with matches: a route has at most %d", len(r.views), split, most),
-		"take matches out of the steps, divide the route, or name fewer rules in ruleNames of the Rollout")
+	return r.refuse(r.where(), fmt.Sprintf("has %d rules, of which %d need %d of Weir's beside each for matches and sessions: a route has at most %d", len(r.views), split, each, most),
+		"take "+what+", divide the route, or name fewer rules in ruleNames of the Rollout")
+}
+
+// tooManyMatches says that rules of Weir's own would have more matches with the user's
+// than a route may have.
+func (r *route) tooManyMatches() error {
+	most, all := r.dialect.Kind().MaxMatches, 0
+	for i := range r.views {
+		own := len(matchesOf(&r.views[i], r.dialect.Kind().Matches))
+		all += own
+		if !r.selected(r.views[i]) {
+			continue
+		}
+		if r.session != nil {
+			all += own * (len(kinds()) - 1)
+		}
+		all += r.mostMatched(&r.views[i])
+	}
+	if most == 0 || all <= most {
+		return nil
+	}
+	return r.refuse(r.where(), fmt.Sprintf("would have %d matches with those of Weir's rules for matches and sessions: a route has at most %d", all, most),
+		"take matches out of the steps, or sessionAffinity out of spec.traffic, or divide the route")
+}
+
+// mostMatched is the most matches that the rule for a planned step has beside one of
+// the user's.
+func (r *route) mostMatched(v *view) int {
+	most := 0
+	for _, e := range r.planned {
+		if len(e.Matches) == 0 {
+			continue
+		}
+		raw, _ := r.matchedRule(v, e)
+		list, _ := raw[r.dialect.Kind().Matches].([]any)
+		most = max(most, len(list))
+	}
+	return most
 }
 
 // namedRules checks that every rule that was asked for by name is there and, as
@@ -83,6 +126,9 @@ func (r *route) unsupportedRule(v view, weight int32) error {
 			"give each Rollout a rule of its own")
 	}
 	if refusal := r.refuseExtras(&v); refusal != nil {
+		return refusal.of(r.String())
+	}
+	if refusal := r.refuseSession(&v); refusal != nil {
 		return refusal.of(r.String())
 	}
 	adds := 0

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 )
@@ -65,6 +66,70 @@ func TestShareIsLookedAtAgain(t *testing.T) {
 	}))
 	if d.Waiting.Reason != WaitShare || !d.WakeAt.Equal(now.Add(shareInterval)) {
 		t.Errorf("waits for %s until %s, want %s until %s", d.Waiting.Reason, d.WakeAt, WaitShare, now.Add(shareInterval))
+	}
+}
+
+// TestSessionsAreNoShare: with sessions the weight is the share of the users. What
+// was measured of their requests keeps no step from ending.
+func TestSessionsAreNoShare(t *testing.T) {
+	verified := now.Add(-time.Minute)
+	d := Decide(release(func(in *Input) {
+		in.Rollout.Spec.Traffic = &v1alpha1.Traffic{SessionAffinity: &v1alpha1.SessionAffinity{}}
+		in.Rollout.Spec.Steps[0].Gates = nil
+		in.Rollout.Spec.Analysis = &v1alpha1.Analysis{}
+		in.Verdict = &Verdict{Release: 3, Revision: "wc", StepStart: verified, Value: v1alpha1.VerdictPass, Step: v1alpha1.VerdictPass}
+		in.Measured = &Measured{Canary: 10, Total: 1000, Start: verified, End: now}
+	}))
+	if d.Waiting.Reason == WaitShare || d.Status == nil || d.Status.Release.StepIndex != 1 {
+		t.Errorf("waits for %s, status %+v: want the next step", d.Waiting.Reason, d.Status)
+	}
+}
+
+// TestLooseSessions: rules that lack something of the sessions are put right by a
+// raise to the weight that they have, and by no lowering; the clock of the step runs
+// on, and its gates are looked at afterwards.
+func TestLooseSessions(t *testing.T) {
+	verified := metav1.NewMicroTime(now.Add(-time.Hour))
+	d := Decide(release(func(in *Input) {
+		in.Route.Loose = true
+		in.Rollout.Status.Release.VerifiedAt = &verified
+	}))
+	if len(d.Effects) != 1 || d.Effects[0].Kind != EffectSetWeight || !d.Effects[0].Raise || d.Effects[0].Weight != release(func(*Input) {}).Rollout.Status.Record.DesiredWeight {
+		t.Errorf("effects are %+v, want a raise to the same weight", d.Effects)
+	}
+	if st := d.Status; st != nil && (st.Release.Stage != v1alpha1.StageProgressing || st.Record.Lowerings != 0 || !st.Release.VerifiedAt.Equal(&verified) || st.Release.StepIndex != 0) {
+		t.Errorf("the release is at %s after %d rewrites, step %d since %s", st.Release.Stage, st.Record.Lowerings, st.Release.StepIndex, st.Release.VerifiedAt)
+	}
+	before := Decide(release(func(in *Input) { in.Route.Loose, in.Rollout.Status.Release.VerifiedAt = true, nil }))
+	if st := before.Status; st != nil && st.Release.VerifiedAt != nil {
+		t.Error("the clock of the step has started without the sessions")
+	}
+}
+
+// TestWeightBefore: at which weight users were drawn before.
+func TestWeightBefore(t *testing.T) {
+	at := func(weights ...int) *v1alpha1.RolloutSpec {
+		spec := &v1alpha1.RolloutSpec{}
+		for _, w := range weights {
+			v := intstr.FromInt32(int32(w))
+			spec.Steps = append(spec.Steps, v1alpha1.Step{Weight: &v})
+		}
+		return spec
+	}
+	for name, tc := range map[string]struct {
+		spec         *v1alpha1.RolloutSpec
+		weight, want int32
+	}{
+		"First":     {at(0, 5, 25), 500, 0},
+		"Next":      {at(0, 5, 25), 2500, 500},
+		"Same":      {at(5, 25, 25, 50), 2500, 500},
+		"Promoted":  {at(5, 25), 10000, 2500},
+		"NoSteps":   {at(), 2500, 500},
+		"EditedOut": {at(5, 50), 2500, 500},
+	} {
+		if got := WeightBefore(tc.spec, tc.weight); got != tc.want {
+			t.Errorf("%s: got %d, want %d", name, got, tc.want)
+		}
 	}
 }
 

@@ -159,7 +159,8 @@ func (p *pass) pinSeen() bool {
 // inForce says whether the exposure is exactly what is allowed. Before the
 // clock of the step runs it must also be accepted by the data plane, or without
 // routes the pods must be there. Later neither a new generation of the route
-// that keeps the weight nor missing pods interrupt it.
+// that keeps the weight, nor rules for sessions that are gone, nor missing pods
+// interrupt it.
 func (p *pass) inForce() bool {
 	switch {
 	case p.st.Record.Lowered:
@@ -180,7 +181,7 @@ func (p *pass) weightInForce(verified bool) bool {
 	case weight == 0 && extras == "":
 		return !p.unsealed() && (r.Processed || verified)
 	default:
-		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted || verified)
+		return r.Stamp >= p.st.Record.ExposureSeq && (r.Accepted && !r.Loose || verified)
 	}
 }
 
@@ -329,7 +330,7 @@ func (p *pass) needed(weight int32, extras string) int32 {
 // weigh brings the routes to the weight and the extras that are allowed.
 func (p *pass) weigh() {
 	r, weight, extras := p.in.Route, p.allowed(), p.allowedExtras()
-	exact := r.carries(weight, extras)
+	exact := r.carries(weight, extras) && !r.Loose
 	switch {
 	case !r.Accepted:
 		p.askAgain()
@@ -350,6 +351,18 @@ func (p *pass) weigh() {
 		p.do(Effect{Kind: EffectSetWeight, Weight: weight, Extras: extras, Size: p.needed(weight, extras), Raise: true, Why: p.stepText()})
 		p.wait(WaitExposure, "the data plane to accept the routes")
 	}
+}
+
+// tighten gives users their sessions back where somebody has taken rules for them out
+// of a route that keeps its weight. It is true when nothing is left to do.
+func (p *pass) tighten() bool {
+	if !p.routed || !p.in.Route.Loose {
+		return true
+	}
+	if p.seal() {
+		p.weigh()
+	}
+	return p.wait(WaitExposure, "the rules that keep sessions to be back in the routes")
 }
 
 // endpoints says whether every Service of the canary has a ready endpoint.

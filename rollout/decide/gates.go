@@ -304,10 +304,12 @@ func (p *pass) shareOff() string {
 }
 
 // shareKnown says whether the allowed weight is the share that is to be measured:
-// who matches, and what is mirrored, comes on top of it.
+// who matches, and what is mirrored, comes on top of it. With sessions it is the share
+// of the users, each of whom sends requests of their own number: that the data plane
+// has accepted the weight has to do, and the measured share is only shown.
 func (p *pass) shareKnown() bool {
 	w := p.allowed()
-	return p.routed && w > 0 && w < v1alpha1.FullWeight && p.allowedExtras() == ""
+	return p.routed && w > 0 && w < v1alpha1.FullWeight && p.allowedExtras() == "" && !p.sessions()
 }
 
 // approvalGate passes when enough people have approved. They are asked when the

@@ -24,9 +24,14 @@ func (p *pass) planProgressing() {
 	}
 	// Before the exposure is verified all pods must be there. Afterwards too few
 	// of them, for instance after a scale-up, only keep the step from ending.
-	if p.st.Release.VerifiedAt == nil && !p.ready() {
+	if !p.tighten() || p.st.Release.VerifiedAt == nil && !p.ready() {
 		return
 	}
+	p.conclude()
+}
+
+// conclude looks at the gates of the step, and goes on when all have passed.
+func (p *pass) conclude() {
 	if !p.judge() {
 		p.keepUp()
 		return

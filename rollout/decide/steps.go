@@ -89,6 +89,18 @@ func (p plan) at(i int32) step {
 	return step{name: s.Name, weight: w, replicas: s.Replicas, extras: &s.Extras, gates: s.Gates}
 }
 
+// WeightBefore is the highest weight below another one in the steps in effect, 0 where
+// there is none.
+func WeightBefore(spec *v1alpha1.RolloutSpec, weight int32) int32 {
+	p, before := planOf(spec, true), int32(0)
+	for i := range p.count() {
+		if w := p.at(i).weight; w < weight {
+			before = max(before, w)
+		}
+	}
+	return before
+}
+
 // floor is the least size that a step asks for, out of n.
 func (s step) floor(n int32) int32 {
 	if s.replicas == nil {

@@ -151,6 +151,9 @@ type Route struct {
 	// says that a rule carries others.
 	Extras       string
 	Whole, Stray bool
+	// Loose says that a rule does not keep the sessions of the users as it should at
+	// the weight that is allowed.
+	Loose bool
 	// Accepted says that the data plane has accepted every route as it is now;
 	// where not, Message says which and why.
 	Accepted bool

@@ -196,6 +196,12 @@ func (p *pass) sharedCallers() bool {
 	return t != nil && t.OtherCallers == v1alpha1.OtherCallersShared
 }
 
+// sessions says whether users are kept with the version that they met.
+func (p *pass) sessions() bool {
+	t := p.in.Rollout.Spec.Traffic
+	return t != nil && t.SessionAffinity != nil
+}
+
 // do adds an effect, unless it is there already.
 func (p *pass) do(e Effect) {
 	for i := range p.effects {

@@ -33,6 +33,7 @@ type Config struct {
 	OnFailure       v1alpha1.FailurePolicy
 	DeletionPolicy  v1alpha1.DeletionPolicy
 	OtherCallers    v1alpha1.OtherCallers
+	Sessions        bool
 	Deadline, Drain v1alpha1.Duration
 	// Preview says that the spec asks for a preview Service.
 	Preview bool
@@ -74,6 +75,9 @@ func (c *Config) spec() v1alpha1.RolloutSpec {
 		spec.Traffic = &v1alpha1.Traffic{OtherCallers: c.OtherCallers, RouteRefs: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: "web"}}}
 		if c.Preview {
 			spec.Traffic.PreviewServiceName = previewName
+		}
+		if c.Sessions {
+			spec.Traffic.SessionAffinity = &v1alpha1.SessionAffinity{}
 		}
 	}
 	return spec
@@ -165,6 +169,7 @@ func randomConfig(rng *rand.Rand) Config {
 	}
 	c.Weather = randomWeather(rng)
 	c.Preview = c.Routes > 0 && one(3)
+	c.Sessions = c.Routes > 0 && one(3)
 	return c
 }
 

@@ -445,8 +445,9 @@ func (w *World) performRoute(p *process, e *decide.Effect) {
 	}()
 	switch {
 	case e.Kind == decide.EffectRestoreRoute:
-		r.split, r.weight, r.extras, r.stamp = false, 0, "", 0
+		r.split, r.weight, r.extras, r.session, r.stamp = false, 0, "", 0, 0
 	case e.Raise:
+		r.session = w.drawn(e.Weight)
 		r.split, r.weight, r.extras, r.stamp, r.foreign = true, e.Weight, e.Extras, p.seq, false
 	case w.cfg.Mutant == AbsoluteLowering:
 		r.split, r.weight, r.stamp = true, e.Weight, p.seq
@@ -455,10 +456,13 @@ func (w *World) performRoute(p *process, e *decide.Effect) {
 		if r.extras != e.Extras {
 			r.extras = ""
 		}
+		if r.session > e.Weight {
+			r.session = 0
+		}
 	default:
 		r.stamp = p.seq
 	}
-	if r.split != before.split || r.weight != before.weight || r.extras != before.extras {
+	if r.split != before.split || r.weight != before.weight || r.extras != before.extras || r.session != before.session {
 		r.generation++
 	}
 }

@@ -12,6 +12,15 @@ func askedExtras(ro *v1alpha1.Rollout) string {
 	return id
 }
 
+// drawn is the weight at which users are drawn where the routes have one, 0 where
+// there are no sessions.
+func (w *World) drawn(weight int32) int32 {
+	if !w.cfg.Sessions {
+		return 0
+	}
+	return weight
+}
+
 // mirrored and cohort write extras.
 func mirrored(weight int32) v1alpha1.Extras {
 	return v1alpha1.Extras{Mirror: &v1alpha1.Mirror{Weight: weight}}

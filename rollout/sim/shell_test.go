@@ -419,6 +419,10 @@ func (p *process) observeRoutes(in *decide.Input) {
 	v := decide.Route{Accepted: true, Processed: true, LowestWeight: 10000, Stamp: 1 << 60}
 	asked := askedExtras(in.Rollout)
 	v.Whole = asked != ""
+	allowed := in.Rollout.Status.Record.DesiredWeight
+	if in.Rollout.Status.Record.Lowered {
+		allowed = 0
+	}
 	for i := range rs.n {
 		r := &rs.list[i]
 		v.Split = v.Split || r.split
@@ -426,7 +430,8 @@ func (p *process) observeRoutes(in *decide.Input) {
 		if r.extras != "" && r.extras == asked {
 			v.Extras = asked
 		}
-		v.Whole, v.Stray = v.Whole && r.extras == asked, v.Stray || r.extras != "" && r.extras != asked
+		v.Whole, v.Stray = v.Whole && r.extras == asked, v.Stray || r.extras != "" && r.extras != asked || r.session > w.drawn(allowed)
+		v.Loose = v.Loose || r.session < w.drawn(allowed)
 		v.Accepted = v.Accepted && r.accepted == r.generation
 		v.Processed = v.Accepted
 		v.Stamp, v.HighestStamp = min(v.Stamp, r.stamp), max(v.HighestStamp, r.stamp)

@@ -197,11 +197,14 @@ func (w *World) applyRoutes(replace bool) {
 		switch {
 		case !r.split:
 		case !w.cfg.SplitPolicy:
-			r.split, r.weight, r.extras, r.foreign = false, 0, "", true
+			r.split, r.weight, r.extras, r.session, r.foreign = false, 0, "", 0, true
 			w.ledger.rewritten = true
 		case r.extras != "" && w.chance(1, 2): // The policy keeps weights for certain.
 			r.extras, r.foreign = "", true
 			w.ledger.rewritten = true
+		}
+		if r.session > 0 && w.chance(1, 2) {
+			r.session = 0
 		}
 		if replace && !w.cfg.SplitPolicy {
 			r.stamp = 0

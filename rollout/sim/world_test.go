@@ -191,7 +191,9 @@ type route struct {
 	weight int32
 	// extras by their ID.
 	extras string
-	stamp  int64
+	// session is the weight at which users are drawn, 0 for none.
+	session int32
+	stamp   int64
 	// generation, and the one that the gateway has accepted. served is the weight
 	// that its data plane sends to the canary, and servedExtras what else it does.
 	generation, accepted int32

@@ -86,10 +86,11 @@ spec:
         '/spec/' + l[0] + '/' + string(i) + '/{{ .entries }}/')).flatten()
     - name: entries
       expression: variables.rules.map(r, r.?{{ .entries }}.orValue([]))
-    # The splits that are for it:
+    # The splits that are for it; none for a rule of Weir's own, whose entries say
+    # themselves for which version it is:
     - name: mine
       expression: >-
-        variables.rules.map(r, variables.splits.filter(s, s[4] == '*' || r.?name.orValue('*') in s[4].split(',')))
+        variables.rules.map(r, r.?name.orValue('').matches('^weir-[0-9]+[csrd]?-') ? [] : variables.splits.filter(s, s[4] == '*' || r.?name.orValue('*') in s[4].split(',')))
     # The Services of its entries, and their weights:
     - name: services
       expression: >-

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -30,6 +32,9 @@ const (
 type client struct {
 	cfg       Config
 	transport *http.Transport
+	// jars are those of the sessions, url is whose cookies they keep.
+	jars []*cookiejar.Jar
+	url  *url.URL
 }
 
 func newClient(cfg Config) (*client, error) {
@@ -58,22 +63,60 @@ func newClient(cfg Config) (*client, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(cfg.Protocol == HTTP)
 	protocols.SetUnencryptedHTTP2(cfg.Protocol == GRPC)
-	return &client{cfg: cfg, transport: &http.Transport{
+	c := &client{cfg: cfg, transport: &http.Transport{
 		DialContext:         dial,
 		Protocols:           protocols,
 		DisableKeepAlives:   cfg.NewConnections,
 		DisableCompression:  true,
 		MaxIdleConns:        cfg.MaxInFlight,
 		MaxIdleConnsPerHost: cfg.MaxInFlight,
-	}}, nil
+	}}
+	return c, c.makeJars()
+}
+
+// makeJars makes a cookie jar for each session.
+func (c *client) makeJars() error {
+	target, err := url.Parse(c.cfg.Target)
+	if err != nil {
+		return fmt.Errorf("invalid target %q: %w", c.cfg.Target, err)
+	}
+	c.url = target
+	if c.cfg.Host != "" {
+		c.url.Host = c.cfg.Host
+	}
+	for range c.cfg.Sessions {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			return fmt.Errorf("cannot make a cookie jar: %w", err)
+		}
+		c.jars = append(c.jars, jar)
+	}
+	return nil
+}
+
+// jar of a session, nil for none.
+func (c *client) jar(session int) *cookiejar.Jar {
+	if session == 0 {
+		return nil
+	}
+	return c.jars[session-1]
 }
 
 // send sends one request and reads the whole answer. It uses the transport
 // itself, not http.Client, so that redirects are not followed.
-func (c *client) send(ctx context.Context) Key {
-	response, err := c.transport.RoundTrip(c.request(ctx))
+func (c *client) send(ctx context.Context, session int) Key {
+	request, jar := c.request(ctx), c.jar(session)
+	if jar != nil {
+		for _, cookie := range jar.Cookies(c.url) {
+			request.AddCookie(cookie)
+		}
+	}
+	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		return Key{Reason: reason(err)}
+	}
+	if jar != nil {
+		jar.SetCookies(c.url, response.Cookies())
 	}
 	defer response.Body.Close() //nolint:errcheck // it has been read to its end or failed
 	k := Key{

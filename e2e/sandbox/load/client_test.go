@@ -110,7 +110,7 @@ func TestSendTellsHowARequestEnded(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			target, requests := serveRaw(t, func(_ int, c net.Conn) bool { tc.answer(c); return false })
-			got := newTestClient(t, Config{Target: target}).send(t.Context())
+			got := newTestClient(t, Config{Target: target}).send(t.Context(), 0)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
@@ -145,7 +145,7 @@ func TestSendTimeouts(t *testing.T) {
 			defer close(over)
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			got := newTestClient(t, Config{Target: target}).send(ctx)
+			got := newTestClient(t, Config{Target: target}).send(ctx, 0)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
@@ -162,7 +162,7 @@ func TestSendRefused(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got := newTestClient(t, Config{Target: target}).send(t.Context())
+	got := newTestClient(t, Config{Target: target}).send(t.Context(), 0)
 	if diff := cmp.Diff(Key{Reason: ReasonRefused}, got); diff != "" {
 		t.Errorf("a closed port (-want +got):\n%s", diff)
 	}
@@ -179,7 +179,7 @@ func TestSendDoesNotRetryOnAKeptConnection(t *testing.T) {
 	})
 	c := newTestClient(t, Config{Target: target})
 	want := []Key{{Code: 200}, {Reason: ReasonClosed}}
-	got := []Key{c.send(t.Context()), c.send(t.Context())}
+	got := []Key{c.send(t.Context(), 0), c.send(t.Context(), 0)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("two requests (-want +got):\n%s", diff)
 	}
@@ -204,7 +204,7 @@ func TestSendSendsWhatTheConfigSays(t *testing.T) {
 	c := newTestClient(t, Config{
 		Target: server.URL + "/cart", Host: "shop.test", Header: http.Header{"X-Want": {"v2"}}, Bind: "127.0.0.77",
 	})
-	if k := c.send(t.Context()); k.Code != http.StatusOK {
+	if k := c.send(t.Context(), 0); k.Code != http.StatusOK {
 		t.Fatalf("%+v", k)
 	}
 	want := seen{Method: http.MethodGet, Host: "shop.test", Path: "/cart", Remote: "127.0.0.77", Version: "v2"}
@@ -235,7 +235,7 @@ func TestConnectionsAreKeptOrNot(t *testing.T) {
 			defer server.Close()
 			c := newTestClient(t, Config{Target: server.URL, NewConnections: tc.fresh})
 			for range 5 {
-				if k := c.send(t.Context()); k.Code != http.StatusOK {
+				if k := c.send(t.Context(), 0); k.Code != http.StatusOK {
 					t.Fatalf("%+v", k)
 				}
 			}
@@ -281,7 +281,7 @@ func TestSendGRPC(t *testing.T) {
 			server.Start()
 			defer server.Close()
 			c := newTestClient(t, Config{Target: server.URL + "/shop.Shop/Buy", Protocol: GRPC})
-			if diff := cmp.Diff(tc.want, c.send(t.Context())); diff != "" {
+			if diff := cmp.Diff(tc.want, c.send(t.Context(), 0)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})

@@ -54,6 +54,7 @@ line for each 100 ms with every response; the summary says how many there were b
 	f.StringVar(&o.Bind, "bind", "", "local address to send from")
 	f.BoolVar(&o.keepAlive, "keepalive", true, "use connections again; false opens one for each request")
 	f.StringArrayVar(&o.headers, "header", nil, "NAME=VALUE to send with each request; may be given again")
+	f.IntVar(&o.Sessions, "sessions", 0, "number of users with a cookie jar each, who send the requests by turns; 0 means that nobody keeps cookies")
 	f.StringVar((*string)(&o.Protocol), "protocol", string(HTTP), "http, or grpc for unary calls without TLS")
 	f.StringVar((*string)(&o.Arrivals), "arrivals", string(Even), "even or poisson")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of poisson arrivals")

@@ -34,6 +34,7 @@ const (
 // machine down or running for ever.
 const (
 	MaxRate            = 20_000
+	MaxSessions        = 100_000
 	MaxDuration        = 24 * time.Hour
 	DefaultDuration    = time.Hour
 	DefaultTimeout     = 5 * time.Second
@@ -67,6 +68,11 @@ type Config struct {
 	MaxInFlight int
 	// Bind is the local address to send from; empty leaves it to the system.
 	Bind string
+	// Sessions is the number of users whose requests these are, by turns, each with a
+	// cookie jar of their own; 0 means that nobody keeps cookies. A user's next request
+	// does not wait for their last answer, so that there ought to be more of them than
+	// requests in flight.
+	Sessions int
 	// NewConnections opens a connection for every request, as callers do that
 	// come once. Otherwise connections are kept and used again.
 	NewConnections bool
@@ -111,6 +117,9 @@ func (c Config) validateChoices() error {
 	}
 	if c.Protocol != HTTP && c.Protocol != GRPC {
 		return fmt.Errorf("invalid protocol %q: want %s or %s", c.Protocol, HTTP, GRPC)
+	}
+	if c.Sessions < 0 || c.Sessions > MaxSessions {
+		return fmt.Errorf("invalid sessions %d: want 0 to %d", c.Sessions, MaxSessions)
 	}
 	if c.Bind != "" {
 		if _, err := netip.ParseAddr(c.Bind); err != nil {

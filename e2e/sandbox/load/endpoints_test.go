@@ -104,7 +104,7 @@ func TestPickIsAskedForEachConnection(t *testing.T) {
 	want := []Key{{Version: "v1", Code: 200}, {Version: "v2", Code: 200}, {Reason: ReasonRefused}}
 	var got []Key
 	for range want {
-		got = append(got, c.send(t.Context()))
+		got = append(got, c.send(t.Context(), 0))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("three connections (-want +got):\n%s", diff)

@@ -24,13 +24,15 @@ type Generator struct {
 	cfg    Config
 	client sender
 	record *recorder
-	stop   context.CancelFunc
-	done   context.Context // is done when the load is to stop early
+	// session sent the last request.
+	session int
+	stop    context.CancelFunc
+	done    context.Context // is done when the load is to stop early
 }
 
-// sender sends one request and tells how it ended.
+// sender sends one request of a session, 0 for none, and tells how it ended.
 type sender interface {
-	send(ctx context.Context) Key
+	send(ctx context.Context, session int) Key
 }
 
 // New returns a generator that is going to write its log to log. The header is
@@ -83,7 +85,7 @@ func (g *Generator) await(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		one, done := context.WithTimeout(ctx, g.cfg.Timeout)
-		answer := g.client.send(one)
+		answer := g.client.send(one, 0)
 		done()
 		if !badCode(answer.Code) {
 			return
@@ -138,13 +140,23 @@ func (g *Generator) arrive(ctx context.Context, arrivals iter.Seq[time.Time]) {
 			continue
 		}
 		g.record.sent()
+		session := g.nextSession()
 		inFlight.Go(func() {
 			defer func() { <-slots }()
 			one, cancel := context.WithTimeout(base, g.cfg.Timeout)
 			defer cancel()
-			g.record.ended(due, g.client.send(one))
+			g.record.ended(due, session, g.client.send(one, session))
 		})
 	}
+}
+
+// nextSession is whose turn it is, 0 where there are no sessions.
+func (g *Generator) nextSession() int {
+	if g.cfg.Sessions == 0 {
+		return 0
+	}
+	g.session = g.session%g.cfg.Sessions + 1
+	return g.session
 }
 
 // times yields the time of each arrival when it has come, until the duration has

@@ -24,7 +24,7 @@ type script struct {
 	sent []time.Time
 }
 
-func (s *script) send(ctx context.Context) Key {
+func (s *script) send(ctx context.Context, _ int) Key {
 	s.mu.Lock()
 	n := len(s.sent)
 	s.sent = append(s.sent, time.Now())

@@ -110,7 +110,7 @@ func (l *Log) addBucket(b *bucket) error {
 		l.responses = append(l.responses, Response{
 			At:      b.Start.Add(time.Duration(e.AtMicros) * time.Microsecond),
 			Latency: time.Duration(e.LatencyMicros) * time.Microsecond,
-			Version: e.Version, Pod: e.Pod, Code: e.Code, Reason: e.Reason,
+			Session: e.Session, Version: e.Version, Pod: e.Pod, Code: e.Code, Reason: e.Reason,
 		})
 	}
 	l.covered = b.Start.Add(BucketSize)
@@ -157,6 +157,22 @@ func (l *Log) DueBetween(from, to time.Time) Counts {
 		}
 	}
 	return c
+}
+
+// UsersBetween counts, for each session, the responses to its requests that were due
+// in [from, to).
+func (l *Log) UsersBetween(from, to time.Time) map[int]Counts {
+	users := map[int]Counts{}
+	for _, r := range l.responses[l.index(from):] {
+		if due := r.DueAt(); r.Session == 0 || due.Before(from) || !due.Before(to) {
+			continue
+		}
+		if users[r.Session] == nil {
+			users[r.Session] = Counts{}
+		}
+		users[r.Session][r.key()]++
+	}
+	return users
 }
 
 // All counts every response.

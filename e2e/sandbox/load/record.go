@@ -52,6 +52,7 @@ type bucket struct {
 type entry struct {
 	AtMicros      int64 `json:"at_us"`
 	LatencyMicros int64 `json:"latency_us"`
+	Session       int   `json:"session,omitempty"`
 	Key
 }
 
@@ -111,14 +112,15 @@ func (r *recorder) unsent() {
 	r.totals.Unsent++
 }
 
-// ended records the end, now, of a request that was due at due.
-func (r *recorder) ended(due time.Time, k Key) {
+// ended records the end, now, of a request of a session that was due at due.
+func (r *recorder) ended(due time.Time, session int, k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, now := r.at()
 	b.Responses = append(b.Responses, entry{
 		AtMicros:      now.Sub(b.Start).Microseconds(),
 		LatencyMicros: max(now.Sub(due), 0).Microseconds(),
+		Session:       session,
 		Key:           k,
 	})
 	r.counts[k]++

@@ -15,6 +15,8 @@ type Response struct {
 	At time.Time
 	// Latency is the time from when the request was due until At.
 	Latency time.Duration
+	// Session is the number of the user, from 1; 0 where there are no sessions.
+	Session int
 	// Version and Pod are what the demo app said of itself; empty when the
 	// answer is not the app's, but the gateway's own, or there is none.
 	Version, Pod string

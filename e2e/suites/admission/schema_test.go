@@ -91,6 +91,16 @@ func TestBadObjectsAreRefused(t *testing.T) {
 			steps("[{weight: 0.00%}]"), "spec.steps[0].weight in body should match"},
 		"WeightFraction": {"a fraction has no unit", "Rollout",
 			steps("[{weight: 0.5}]"), "spec.steps[0].weight"},
+		"SessionsOfGRPC": {"gRPC clients keep no cookies", "Rollout",
+			workload + "  traffic: {routeRefs: [{kind: GRPCRoute, name: web}], sessionAffinity: {}}\n", "sessionAffinity needs a route of kind HTTPRoute or VirtualService"},
+		"SessionsOfServiceProfile": {"a ServiceProfile tells no requests apart", "Rollout",
+			workload + "  traffic: {routeRefs: [{kind: ServiceProfile, name: web}], sessionAffinity: {}}\n", "sessionAffinity needs a route of kind HTTPRoute or VirtualService"},
+		"SessionsShared": {"a Service that serves both versions keeps nobody", "Rollout",
+			workload + "  traffic: {routeRefs: [{kind: HTTPRoute, name: web}], otherCallers: Shared, sessionAffinity: {}}\n", "sessionAffinity needs otherCallers to be Stable"},
+		"SessionCookie": {"a cookie has a name that every browser and every proxy reads", "Rollout",
+			workload + "  traffic: {routeRefs: [{kind: HTTPRoute, name: web}], sessionAffinity: {cookieName: __Host-web}}\n", "spec.traffic.sessionAffinity.cookieName in body should match"},
+		"SessionAge": {"a cookie's age is in seconds", "Rollout",
+			workload + "  traffic: {routeRefs: [{kind: HTTPRoute, name: web}], sessionAffinity: {maxAge: 1500ms}}\n", "maxAge must be at least one second, and in whole seconds"},
 		"ReplicasNegative": {"less than no pods", "Rollout",
 			steps("[{replicas: -1}]"), "replicas is a number of pods from 0"},
 		"ReplicasTooHigh": {"the canary is never larger than the workload", "Rollout",
@@ -257,7 +267,7 @@ func TestLargestRolloutIsAccepted(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: strings.Repeat("a", 52)},
 		Spec:       v1alpha1.RolloutSpec{WorkloadRef: v1alpha1.WorkloadReference{Kind: "Deployment", Name: strings.Repeat("a", 253)}},
 	}
-	r.Spec.Traffic = &v1alpha1.Traffic{}
+	r.Spec.Traffic = &v1alpha1.Traffic{SessionAffinity: &v1alpha1.SessionAffinity{CookieName: strings.Repeat("c", 128), MaxAge: "99999h99999h99999h99999h"}}
 	for i := range 8 {
 		ref := v1alpha1.RouteReference{Kind: "VirtualService", Name: strings.Repeat("r", 252) + string(rune('a'+i))}
 		for j := range 16 {

@@ -49,6 +49,7 @@ func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harne
 		Matches:      true,
 		Mirror:       true,
 		QueryParams:  []string{"HTTPRoute"},
+		Sticky:       []string{"HTTPRoute"},
 		Acceptance:   true,
 		SplitPolicy:  policy,
 	}

@@ -50,6 +50,9 @@ func runIstio(t *testing.T, s *harness.Sandbox, policy bool) {
 				QueryParams:  []string{virtualServiceKind},
 				SplitPolicy:  policy,
 			}
+			if len(dialect.lists) == 1 {
+				h.Capabilities.Sticky = []string{virtualServiceKind}
+			}
 			conformance.Run(t, h)
 		})
 	}

@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
@@ -92,6 +94,11 @@ func TestExamples(t *testing.T) {
 		"09-grpc-and-http.yaml": {
 			workload: "ledger", rate: gatewayRate, routes: ledgerRoutes, edit: []string{"hold: 10m", "hold: 2s"},
 			promises: []string{"1/3 at 10%", "2/3 at 50%", "3/3 at 100%"},
+		},
+		"10-sticky-sessions.yaml": {
+			workload: "cart", rate: gatewayRate, edit: []string{"hold: 1h", "hold: 3s", "hold: 10m", "hold: 2s"},
+			during:   seeCookies,
+			promises: []string{"1/4 at 5%", "2/4 at 25%", "3/4 at 50%", "4/4 at 100%"},
 		},
 	}
 	files, err := filepath.Glob(filepath.Join(examples, "*"))
@@ -308,6 +315,25 @@ func shortenDefaultSteps(r *exampleRun) {
 		steps = append(steps, `{"weight": `+weight+`, "gates": {"hold": "1s"}}`)
 	}
 	r.kubectl("", "patch", "rollout", r.workload, "--type=merge", "-p", `{"spec": {"steps": [`+strings.Join(steps, ", ")+`]}}`)
+}
+
+// seeCookies checks that answers to those who come without a cookie set one that names
+// the version that answered.
+func seeCookies(r *exampleRun) {
+	r.t.Helper()
+	r.await("the first step", stage.AtStep(0))
+	rollout, err := r.rollout(r.t.Context())
+	must(r.t, err)
+	for _, value := range []string{"canary-" + rollout.Status.Canary.Revision, "stable-" + rollout.Status.Canary.Revision + "-500"} {
+		cookie := "cart-version=" + value + "; Path=/; Max-Age=28800; HttpOnly; SameSite=Lax"
+		// The apply that began the release may have put the route back meanwhile.
+		harness.Eventually(r.t, exampleTimeout, "answers to set the cookie "+cookie, func(ctx context.Context) error {
+			var route gatewayv1.HTTPRoute
+			err := r.Admin.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: r.workload}, &route)
+			text, broken := json.Marshal(route.Spec.Rules)
+			return errors.Join(err, broken, errorUnless(strings.Contains(string(text), cookie), "the rules are %s", text))
+		})
+	}
 }
 
 // letTwoLeadsApprove answers the gate as two of the group, and not before it asks.
