@@ -23,7 +23,7 @@ SCHEDULES ?= 1000000
 SIM_TEST  := ^TestSchedules$$
 
 # What the release suite repeats on a cluster without MutatingAdmissionPolicy.
-PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|Native|ControllerKilled|BreakGlass)$$
+PAUSED_TESTS := ^Test(Promote|RollbackByMetric|Abort|NewTemplateMidRelease|RevertToStable|FirstDeployment|Deletion|GitOpsWriters|ExtrasUnderGitOps|Native|ControllerKilled|BreakGlass)$$
 
 # The suites that send requests and measure have the machine for themselves.
 MEASURING_SUITES := /(conformance|metrics|release)$$

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/providers"
@@ -171,22 +171,51 @@ func testExtrasShared(t *testing.T, f *fixture) {
 	mustBe(t, start, f.get(t, "shop"))
 }
 
-// testExtrasUndone: somebody puts the route back as it is in Git. Weights and extras
-// that are gone are seen, and come back.
+// testExtrasUndone: somebody puts the route back as it is in Git, by each kind of tool.
+// With the split policy nothing is lost, and no tool sees a drift. Without it what is
+// gone is seen, and comes back.
 func testExtrasUndone(t *testing.T, f *fixture) {
-	manifest := f.route("shop", shopRules()...)
-	f.witness.base(f.create(t, manifest))
-	target := asking(f.target("shop"), matching("headers", v1alpha1.ValueMatch{Name: "x-cohort", Value: "b"}))
-	f.raise(t, target, 500, 1)
-	err := f.User.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(manifest.DeepCopy()), client.ForceOwnership, client.FieldOwner(reconciler))
-	if err != nil {
-		t.Fatal(err)
+	possible := f.Capabilities.possible(f.kind)
+	for _, name := range []string{"headers", "mirror"} {
+		if !possible[name].can {
+			continue
+		}
+		for _, tool := range toolsOf(f.User) {
+			t.Run(name+"/"+tool.manager, func(t *testing.T) {
+				manifest := f.route(name+"-"+tool.manager, shopRules()...)
+				f.create(t, manifest)
+				target := asking(f.target(manifest.GetName()), possible[name].extras)
+				f.raise(t, target, 0, 1)
+				f.undoneBy(t, tool, manifest, target)
+			})
+		}
 	}
-	if o := f.observe(t, target); !o.Whole && o.ForeignWriter != reconciler {
-		t.Errorf("after %s undid the extras: %+v", reconciler, o)
+}
+
+// undoneBy is what becomes of extras at no weight when a tool writes the manifest.
+func (f *fixture) undoneBy(t *testing.T, tool tool, manifest *unstructured.Unstructured, target providers.Target) {
+	t.Helper()
+	before := f.get(t, manifest.GetName())
+	if f.Capabilities.SplitPolicy {
+		f.noDrift(t, manifest, "before "+tool.manager)
 	}
-	insist(t, "raise again", func(ctx context.Context) error { return f.provider.Raise(ctx, target, 500, 1, nil) })
-	f.mustHave(t, target, 500)
+	insist(t, tool.manager, func(ctx context.Context) error { return tool.write(ctx, manifest.DeepCopy()) })
+	if f.Capabilities.SplitPolicy {
+		f.mustHave(t, target, 0)
+		if diff := cmp.Diff(before.Object["spec"], f.get(t, manifest.GetName()).Object["spec"]); diff != "" {
+			t.Errorf("after %s (-before +after):\n%s", tool.manager, diff)
+		}
+		return
+	}
+	writer := tool.manager
+	if writer == replacer {
+		writer = "" // What was asked for is gone, too.
+	}
+	if o := f.observe(t, target); o.Extras || o.Whole || o.ForeignWriter != writer {
+		t.Errorf("after %s undid the extras: %+v", tool.manager, o)
+	}
+	f.raise(t, target, 0, 1)
+	f.mustHave(t, target, 0)
 }
 
 // testExtrasOutdated: a user's edit of a rule reaches the rule that was made from it,

@@ -39,19 +39,19 @@ func StartGitOps(t *testing.T, c client.Client, manifest *unstructured.Unstructu
 	t.Helper()
 	g := &GitOps{client: c, manifest: manifest, written: map[string]int{}}
 	ctx, stop := context.WithCancel(t.Context())
-	var tools sync.WaitGroup
-	for i, tool := range []func(context.Context, *unstructured.Unstructured) (string, error){g.apply, g.reconcile, g.replace} {
-		tools.Go(func() { g.everySecond(ctx, t, time.Duration(i)*time.Second/3, tool) })
+	var running sync.WaitGroup
+	for i, tool := range toolsOf(c) {
+		running.Go(func() { g.everySecond(ctx, t, time.Duration(i)*time.Second/3, tool) })
 	}
 	t.Cleanup(func() {
 		stop()
-		tools.Wait()
+		running.Wait()
 	})
 	return g
 }
 
 // everySecond puts the manifest back, first after a delay.
-func (g *GitOps) everySecond(ctx context.Context, t *testing.T, delay time.Duration, tool func(context.Context, *unstructured.Unstructured) (string, error)) {
+func (g *GitOps) everySecond(ctx context.Context, t *testing.T, delay time.Duration, tool tool) {
 	next := time.NewTimer(delay)
 	defer next.Stop()
 	for {
@@ -64,14 +64,14 @@ func (g *GitOps) everySecond(ctx context.Context, t *testing.T, delay time.Durat
 		g.lock.Lock()
 		manifest := g.manifest.DeepCopy()
 		g.lock.Unlock()
-		manager, err := tool(ctx, manifest)
+		err := tool.write(ctx, manifest)
 		switch {
 		case ctx.Err() != nil, apierrors.IsConflict(err): // lost a race: next time
 		case err != nil:
-			t.Errorf("%s: %v", manager, err)
+			t.Errorf("%s: %v", tool.manager, err)
 		default:
 			g.lock.Lock()
-			g.written[manager]++
+			g.written[tool.manager]++
 			g.lock.Unlock()
 		}
 	}
@@ -95,33 +95,49 @@ func (g *GitOps) Round(t *testing.T) {
 	eventually(t, "each GitOps tool to write once", func(context.Context) error {
 		g.lock.Lock()
 		defer g.lock.Unlock()
-		for _, manager := range []string{applier, reconciler, replacer} {
-			if g.written[manager] == 0 {
-				return fmt.Errorf("%s has not written", manager)
+		for _, tool := range toolsOf(g.client) {
+			if g.written[tool.manager] == 0 {
+				return fmt.Errorf("%s has not written", tool.manager)
 			}
 		}
 		return nil
 	})
 }
 
+// tool puts the manifest of an object that is there back in its own way. It may
+// change the manifest that it is given.
+type tool struct {
+	manager string
+	write   func(context.Context, *unstructured.Unstructured) error
+}
+
+// toolsOf a user.
+func toolsOf(c client.Client) []tool {
+	u := user{c}
+	return []tool{{applier, u.apply}, {reconciler, u.reconcile}, {replacer, u.replace}}
+}
+
+// user of tools.
+type user struct{ client.Client }
+
 // current state of the manifest's object.
-func (g *GitOps) current(ctx context.Context, manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+func (u user) current(ctx context.Context, manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(manifest.GroupVersionKind())
-	err := g.client.Get(ctx, client.ObjectKeyFromObject(manifest), live)
+	err := u.Get(ctx, client.ObjectKeyFromObject(manifest), live)
 	return live, err
 }
 
 // apply as kubectl does for kinds that it does not know: a three-way merge of
 // what was last applied, the manifest and what is there.
-func (g *GitOps) apply(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
-	live, err := g.current(ctx, manifest)
+func (u user) apply(ctx context.Context, manifest *unstructured.Unstructured) error {
+	live, err := u.current(ctx, manifest)
 	if err != nil {
-		return applier, err
+		return err
 	}
 	text, err := manifest.MarshalJSON()
 	if err != nil {
-		return applier, err
+		return err
 	}
 	annotations := manifest.GetAnnotations()
 	if annotations == nil {
@@ -131,30 +147,30 @@ func (g *GitOps) apply(ctx context.Context, manifest *unstructured.Unstructured)
 	manifest.SetAnnotations(annotations)
 	modified, err := manifest.MarshalJSON()
 	if err != nil {
-		return applier, err
+		return err
 	}
 	present, err := live.MarshalJSON()
 	if err != nil {
-		return applier, err
+		return err
 	}
 	patch, err := jsonmergepatch.CreateThreeWayJSONMergePatch([]byte(live.GetAnnotations()[lastApplied]), modified, present)
 	if err != nil || string(patch) == "{}" {
-		return applier, err
+		return err
 	}
-	return applier, g.client.Patch(ctx, live, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(applier))
+	return u.Patch(ctx, live, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(applier))
 }
 
 // reconcile by forced server-side apply, as Flux and Argo CD do.
-func (g *GitOps) reconcile(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
-	return reconciler, g.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(manifest), client.ForceOwnership, client.FieldOwner(reconciler))
+func (u user) reconcile(ctx context.Context, manifest *unstructured.Unstructured) error {
+	return u.Apply(ctx, client.ApplyConfigurationFromUnstructured(manifest), client.ForceOwnership, client.FieldOwner(reconciler))
 }
 
 // replace the object by the manifest, whatever it has become.
-func (g *GitOps) replace(ctx context.Context, manifest *unstructured.Unstructured) (string, error) {
-	live, err := g.current(ctx, manifest)
+func (u user) replace(ctx context.Context, manifest *unstructured.Unstructured) error {
+	live, err := u.current(ctx, manifest)
 	if err != nil {
-		return replacer, err
+		return err
 	}
 	manifest.SetResourceVersion(live.GetResourceVersion())
-	return replacer, g.client.Update(ctx, manifest, client.FieldOwner(replacer))
+	return u.Update(ctx, manifest, client.FieldOwner(replacer))
 }

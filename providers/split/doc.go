@@ -29,8 +29,18 @@
 // be recorded. For requests that match, each rule gets another one beside it, named
 // weir-<place>-<owner>: a copy with more conditions and with entries for the canary
 // alone. A mirror is an entry in the rule itself that names the canary's Service.
-// Where the first rule that is met counts, the copy stands right before its rule.
-// The split policy does not put these back; the controller does.
+// Where the first rule that is met counts, the copy stands right before its rule. With
+// extras the canary's entries are there at weight 0, too.
+//
+// # The split policy
+//
+// The chart's admission policies put what Weir wrote into the writes of others. Weights
+// and entries of the canary go into every rule. Rules that Weir made, and mirrors, come
+// back as they were beside the user's rule in the same place, if it has the same name,
+// the same matches and the same backends as before. Beside any other they are left out,
+// and the controller makes them anew. A test on the real API server holds both to the
+// same result: no tool that compares sees a difference. Without the policy, all is gone
+// until the controller puts it back.
 //
 // # Sessions
 //

@@ -147,15 +147,16 @@ func (r *route) lower(weight int32, limit bound, stamp int64) ([]jsonpatch.Opera
 }
 
 // raise gives the patch that brings one rule to exactly weight, with the rules that
-// are made for it, or gives one the mirrors that it lacks, or nil. Rules that are not
-// to be split any more are given back.
+// are made for it, or gives one the mirrors that it lacks, or nil. With extras a weight
+// of nothing is written, too: the split policy is told of it, and so would write it.
+// Rules that are not to be split any more are given back.
 func (r *route) raise(weight int32, stamp int64) ([]jsonpatch.Operation, error) {
 	m := r.metadata(stamp)
 	m.setSplits(r, weight)
 	for i, v := range r.views {
 		var c Change
 		switch {
-		case r.selected(v) && (weight > 0 || v.split()):
+		case r.selected(v) && (weight > 0 || v.split() || r.extras.ID() != ""):
 			c = v.at(r.base(v).Weights, weight)
 		case v.split():
 			c = v.restored(r.base(v))

@@ -199,7 +199,7 @@ func (w *World) applyRoutes(replace bool) {
 		case !w.cfg.SplitPolicy:
 			r.split, r.weight, r.extras, r.session, r.foreign = false, 0, "", 0, true
 			w.ledger.rewritten = true
-		case r.extras != "" && w.chance(1, 2): // The policy keeps weights for certain.
+		case r.extras != "" && w.chance(1, 2): // The policy leaves them out where the rules in Git have changed.
 			r.extras, r.foreign = "", true
 			w.ledger.rewritten = true
 		}

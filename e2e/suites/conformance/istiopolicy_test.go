@@ -297,7 +297,8 @@ tcp:
 	}
 }
 
-// manyRules of a VirtualService, half of which are split.
+// manyRules of a VirtualService, half of which are split, and have one of Weir's beside
+// them.
 const manyRules = 120
 
 // TestSplitPolicyOfManyRules: the policy's cost leaves room for VirtualServices as
@@ -327,14 +328,17 @@ func TestSplitPolicyOfManyRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := weir(t, sandbox)
-	if err := istio.New(c, c).Raise(t.Context(), webOn(ns), 777, 1, nil); err != nil {
+	target := webOn(ns)
+	target.Extras = &v1alpha1.Extras{Matches: []v1alpha1.Match{{Headers: []v1alpha1.ValueMatch{{Name: "x-cohort", Value: "b"}}}}}
+	if err := istio.New(c, c).Raise(t.Context(), target, 777, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := users.Get(t.Context(), client.ObjectKeyFromObject(live), live); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"web-canary." + ns + ".svc.cluster.local 6993"}, destinations(live)["http[0]"][2:]); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	got := destinations(live)
+	if diff := cmp.Diff([]string{"web-canary." + ns + ".svc.cluster.local 6993"}, got["http[1]"][2:]); diff != "" || len(got) != manyRules*3/2 {
+		t.Errorf("of %d rules, the canary of the first of the user's -want +got:\n%s", len(got), diff)
 	}
 	mustNotDrift(t, users, manifest, live, "v1", 777)
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,6 +15,7 @@ import (
 	"github.com/weir-dev/weir/e2e/harness"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/stage"
+	"github.com/weir-dev/weir/providers/conformance"
 )
 
 // cohort are matches of a header or a cookie.
@@ -124,6 +127,58 @@ func TestAbortExperiment(t *testing.T) {
 		t.Errorf("requests of those who matched failed: %+v", bad)
 	}
 	s.noneFailed()
+}
+
+// TestExtrasUnderGitOps: three tools put the route back, each once a second and each in
+// a way of its own. An experiment and a shadow last for all that. Where no policy keeps
+// what Weir made, the third time that it is gone ends the release.
+func TestExtrasUnderGitOps(t *testing.T) {
+	t.Parallel()
+	for name, extras := range map[string]v1alpha1.Extras{"matches": cohort(), "mirror": {Mirror: &v1alpha1.Mirror{Weight: 50}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openWithoutRollout(t, "gitops-"+name, stage.ShopOptions{})
+			written := s.routeInGit()
+			conformance.StartGitOps(t, s.Admin, written)
+			step := v1alpha1.Step{Name: name, Replicas: ptr.To(intstr.FromInt(2)), Extras: extras, Gates: &v1alpha1.Gates{Hold: "8s"}}
+			must(t, s.CreateRollout(t.Context(), v1alpha1.RolloutSpec{
+				Traffic: stage.RouteRefs(), Steps: []v1alpha1.Step{step, stage.Hold(100, "2s")},
+			}))
+			s.release("v2", nil)
+			if withoutMutatingPolicies {
+				s.await("the rollback", stage.RolledBack(1))
+				return
+			}
+			if extras.Mirror == nil {
+				matching := s.loadWith("header", "X-Cohort=b")
+				from, to := s.during(0, 6*time.Second)
+				s.onlyServed("who matches", matching, "v2", from, to)
+				s.onlyServed("who does not", s.gateway, "v1", from, to)
+			}
+			r := s.await("the promotion", stage.Promoted(1))
+			if n := r.Status.Record.Lowerings; n > 0 {
+				t.Errorf("the tools have taken the exposure away %d times", n)
+			}
+			if diff := cmp.Diff(written.Object["spec"], s.routeInGit().Object["spec"]); diff != "" {
+				t.Errorf("the route is not as it was written (-want +got):\n%s", diff)
+			}
+			s.noneFailed()
+		})
+	}
+}
+
+// routeInGit is the route as it is, less what others than its user add.
+func (s *scene) routeInGit() *unstructured.Unstructured {
+	s.t.Helper()
+	live := &unstructured.Unstructured{}
+	live.SetAPIVersion(gatewayv1.GroupVersion.String())
+	live.SetKind("HTTPRoute")
+	must(s.t, s.Admin.Get(s.t.Context(), s.key(stage.Name), live))
+	out := &unstructured.Unstructured{Object: map[string]any{"spec": live.Object["spec"]}}
+	out.SetGroupVersionKind(live.GroupVersionKind())
+	out.SetNamespace(live.GetNamespace())
+	out.SetName(live.GetName())
+	return out
 }
 
 // TestShadow: a bad version is found by copies of requests, before anybody gets an
