@@ -3,23 +3,25 @@ package conformance
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weir-dev/weir/providers"
 )
 
 // testUntouched: a route that nobody split is as its user wrote it.
 func testUntouched(t *testing.T, f *fixture) {
-	f.create(t, f.route("shop", shopRules()...))
+	route := f.create(t, f.route("shop", shopRules()...))
 	target := f.target("shop")
 	target.Pairs = nil // not discovered yet
 	o := f.observe(t, target)
 	want := providers.Observation{
-		Services: []string{"pay", "web"}, Routes: []string{f.kind + "/shop"},
+		Services: servicesOf(f.Dialect.Rules(route)), Routes: []string{f.kind + "/" + route.GetName()},
 		Accepted: o.Accepted, Message: o.Message, // of no matter here
 		Processed: true, // nobody serves it: what its parents are does not exist, or reports nothing
 	}
@@ -29,6 +31,18 @@ func testUntouched(t *testing.T, f *fixture) {
 	if f.provider.Name() == "" {
 		t.Error("the provider has no name")
 	}
+}
+
+// servicesOf the backends of rules, in the order of their names.
+func servicesOf(rules []Rule) []string {
+	var out []string
+	for _, r := range rules {
+		for _, b := range r.Backends {
+			out = append(out, b.Service)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // testRaiseAndRestore: every weight is reached exactly, asking twice writes
@@ -319,7 +333,8 @@ func testLowersBeforeRaising(t *testing.T, f *fixture) {
 			names = append(names, v.name)
 		}
 	}
-	if diff := cmp.Diff([]string{"second", "first"}, names); diff != "" {
+	want := []string{f.route("second").GetName(), f.route("first").GetName()}
+	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("objects written, in their order (-want +got):\n%s", diff)
 	}
 }
@@ -358,20 +373,30 @@ func testTwoOwnersOfOneRule(t *testing.T, f *fixture) {
 // testMixedRules: weights that the user gave several backends keep their ratio,
 // at any share, and come back.
 func testMixedRules(t *testing.T, f *fixture) {
-	start := f.create(t, f.route("shop",
-		Rule{Name: "mixed", Backends: []Backend{{"legacy", 3, ""}, {"web", 90, ""}, {"other", 7, ""}}},
-		Rule{Name: "equal", Backends: []Backend{{"web", 1, ""}, {"legacy", 1, ""}}},
-		Rule{Name: "hundred", Backends: []Backend{{"web", 100, ""}}},
-	))
-	f.witness.base(start)
+	rules := []Rule{
+		{Name: "mixed", Backends: []Backend{{"legacy", 3, ""}, {"web", 90, ""}, {"other", 7, ""}}},
+		{Name: "equal", Backends: []Backend{{"web", 1, ""}, {"legacy", 1, ""}}},
+		{Name: "hundred", Backends: []Backend{{"web", 100, ""}}},
+	}
+	routes := map[string][]Rule{"shop": rules}
+	if f.Capabilities.OneRule {
+		routes = map[string][]Rule{"mixed": rules[:1], "equal": rules[1:2], "hundred": rules[2:]}
+	}
 	f.witness.oneRule()
-	target := f.target("shop")
+	starts := map[string]*unstructured.Unstructured{}
+	for name, rules := range routes {
+		starts[name] = f.create(t, f.route(name, rules...))
+		f.witness.base(starts[name])
+	}
+	target := f.target(slices.Sorted(maps.Keys(routes))...)
 	for i, weight := range []int32{10, 777, 5000, 10000} {
 		f.raise(t, target, weight, int64(i+1))
 		f.mustCarry(t, target, weight, int64(i+1))
 	}
 	f.restore(t, target, 9)
-	mustBe(t, start, f.get(t, "shop"))
+	for name, start := range starts {
+		mustBe(t, start, f.get(t, name))
+	}
 }
 
 // testAcceptance: what the data plane has not taken in its present state is not
@@ -389,11 +414,7 @@ func testAcceptance(t *testing.T, f *fixture) {
 	accepted(false, "before any status")
 	accept := func() {
 		t.Helper()
-		live := f.get(t, "shop")
-		f.Dialect.Accept(live)
-		if err := f.User.Status().Update(t.Context(), live); err != nil {
-			t.Fatal(err)
-		}
+		f.accept(t, f.get(t, "shop"))
 	}
 	accept()
 	accepted(true, "when the status says so")

@@ -207,11 +207,7 @@ func (f *fixture) undoneBy(t *testing.T, tool tool, manifest *unstructured.Unstr
 		}
 		return
 	}
-	writer := tool.manager
-	if writer == replacer {
-		writer = "" // What was asked for is gone, too.
-	}
-	if o := f.observe(t, target); o.Extras || o.Whole || o.ForeignWriter != writer {
+	if o := f.observe(t, target); o.Extras || o.Whole || o.ForeignWriter != tool.manager {
 		t.Errorf("after %s undid the extras: %+v", tool.manager, o)
 	}
 	f.raise(t, target, 0, 1)

@@ -26,7 +26,8 @@ const (
 )
 
 // shopRules are the rules of the route that most tests use: one that is only
-// the workload's, one of somebody else, and another of the workload's.
+// the workload's, one of somebody else, and another of the workload's. A kind whose
+// objects are one rule has the first.
 func shopRules() []Rule {
 	return []Rule{
 		{Name: "web", Backends: []Backend{{Service: "web", Weight: 1}}},
@@ -54,6 +55,9 @@ func newFixture(t *testing.T, h Harness, kind string) *fixture {
 
 // route is the manifest of a route of the fixture's kind.
 func (f *fixture) route(name string, rules ...Rule) *unstructured.Unstructured {
+	if f.Capabilities.OneRule && len(rules) > 1 {
+		rules = rules[:1]
+	}
 	return f.Dialect.Manifest(Route{Kind: f.kind, Namespace: f.namespace, Name: name, Rules: rules})
 }
 
@@ -64,7 +68,19 @@ func (f *fixture) create(t *testing.T, manifest *unstructured.Unstructured) *uns
 	if err := f.User.Create(t.Context(), stored); err != nil {
 		t.Fatalf("cannot create %s: %v", manifest.GetName(), err)
 	}
+	if f.Capabilities.Reported {
+		f.accept(t, stored)
+	}
 	return stored
+}
+
+// accept the object as it is, in its status.
+func (f *fixture) accept(t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	f.Dialect.Accept(object)
+	if err := f.User.Status().Update(t.Context(), object); err != nil {
+		t.Fatalf("cannot write the status of %s: %v", object.GetName(), err)
+	}
 }
 
 // get the object live.
@@ -88,7 +104,7 @@ func (f *fixture) targetOf(workload string, routes ...string) providers.Target {
 		StableRevision: "old", CanaryRevision: "new",
 	}
 	for _, name := range routes {
-		t.Routes = append(t.Routes, v1alpha1.RouteReference{Kind: f.kind, Name: name})
+		t.Routes = append(t.Routes, v1alpha1.RouteReference{Kind: f.kind, Name: f.route(name).GetName()})
 	}
 	return t
 }

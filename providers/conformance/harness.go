@@ -26,6 +26,12 @@ import (
 type Capabilities struct {
 	// Kinds of route that the provider writes. None: it has nothing to write.
 	Kinds []string
+	// OneRule: an object is one rule rather than a list of them. Of the rules of a
+	// Route, Manifest is given the first.
+	OneRule bool
+	// Unwritten: a route that says nothing of backends has one. Whoever applies it
+	// leaves the split alone, and whoever takes the split out of it leaves no name.
+	Unwritten bool
 	// RuleNames: single rules of a route can be named.
 	RuleNames bool
 	// SharedRoutes: several Rollouts can split rules of one route.
@@ -42,6 +48,9 @@ type Capabilities struct {
 	Sticky []string
 	// Acceptance: the objects' status says what the data plane accepted.
 	Acceptance bool
+	// Reported: the data plane has put its name into the status of every route, by
+	// which the provider knows it.
+	Reported bool
 	// SplitPolicy: an admission policy of the cluster puts the split into the
 	// writes of others. Without one the provider must say who undid it.
 	SplitPolicy bool
@@ -60,11 +69,15 @@ type Harness struct {
 	Dialect Dialect
 	// Capabilities of provider and cluster.
 	Capabilities Capabilities
+	// Shown is told what a passed test has shown of a kind of route, from several
+	// goroutines; nil for nobody.
+	Shown func(kind string, shown Capability)
 }
 
 // Dialect turns routes into the objects of one API and back.
 type Dialect interface {
-	// Manifest is the route as a user keeps it in Git.
+	// Manifest is the route as a user keeps it in Git. Where names of objects mean
+	// something it makes one of the route's name, and leaves one that it has made.
 	Manifest(Route) *unstructured.Unstructured
 	// Rules reads the rules of an object.
 	Rules(*unstructured.Unstructured) []Rule
@@ -115,10 +128,23 @@ func Run(t *testing.T, h Harness) {
 			for name, test := range h.tests() {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
+					t.Cleanup(func() { h.show(t, kind, name) })
 					test(t, newFixture(t, h, kind))
 				})
 			}
 		})
+	}
+}
+
+// show what a test has shown, unless it has failed. The fixture's witness has spoken
+// before.
+func (h Harness) show(t *testing.T, kind, test string) {
+	t.Helper()
+	if h.Shown == nil || t.Failed() {
+		return
+	}
+	for _, shown := range h.Capabilities.shownBy(kind, test) {
+		h.Shown(kind, shown)
 	}
 }
 
@@ -134,9 +160,9 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 		"Confirm":              testConfirm,
 		"OvertakenWrite":       testOvertakenWrite,
 		"CrashAnywhere":        testCrashAnywhere,
-		"OneRuleAtATime":       testOneRuleAtATime,
 		"UserEdits":            testUserEdits,
 		"LowersBeforeRaising":  testLowersBeforeRaising,
+		"TwoOwnersOfOneRule":   testTwoOwnersOfOneRule,
 		"MissingRoute":         testMissingRoute,
 		"NoRuleOfTheWorkload":  testNoRule,
 		"UnderGitOps":          testUnderGitOps,
@@ -150,6 +176,9 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 		tests["SessionsCrash"] = testSessionsCrash
 		tests["SessionsUndone"] = testSessionsUndone
 	}
+	if !c.OneRule {
+		tests["OneRuleAtATime"] = testOneRuleAtATime
+	}
 	if c.Matches {
 		tests["ExtrasCrash"] = testExtrasCrash
 		tests["ExtrasShared"] = testExtrasShared
@@ -162,7 +191,6 @@ func (h Harness) tests() map[string]func(*testing.T, *fixture) {
 	}
 	if c.SharedRoutes {
 		tests["TwoOwners"] = testTwoOwners
-		tests["TwoOwnersOfOneRule"] = testTwoOwnersOfOneRule
 	}
 	if c.MixedRules {
 		tests["MixedRules"] = testMixedRules

@@ -17,21 +17,22 @@ func testMissingRoute(t *testing.T, f *fixture) {
 	both := f.target("missing", "shop")
 	f.raise(t, f.target("shop"), 500, 1)
 	f.witness.atMost(500, 0)
-	wantMissing(t, "Raise", f.provider.Raise(t.Context(), both, 5000, 2, nil))
+	f.wantMissing(t, "Raise", f.provider.Raise(t.Context(), both, 5000, 2, nil))
 	_, err := f.provider.Observe(t.Context(), both, true)
-	wantMissing(t, "Observe", err)
-	wantMissing(t, "Lower", f.provider.Lower(t.Context(), both, 0, 3))
+	f.wantMissing(t, "Observe", err)
+	f.wantMissing(t, "Lower", f.provider.Lower(t.Context(), both, 0, 3))
 	f.mustCarry(t, f.target("shop"), 0, 3)
 	f.restore(t, both, 4)
 	mustBe(t, start, f.get(t, "shop"))
 }
 
 // wantMissing checks that the error names the route "missing".
-func wantMissing(t *testing.T, call string, err error) {
+func (f *fixture) wantMissing(t *testing.T, call string, err error) {
 	t.Helper()
+	name := f.route("missing").GetName()
 	var missing *providers.NotFoundError
-	if !errors.As(err, &missing) || missing.Name != "missing" {
-		t.Errorf("%s: error is %v, want a *NotFoundError for \"missing\"", call, err)
+	if !errors.As(err, &missing) || missing.Name != name {
+		t.Errorf("%s: error is %v, want a *NotFoundError for %q", call, err, name)
 	}
 }
 

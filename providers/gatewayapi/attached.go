@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -14,6 +12,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/split"
 )
 
 // tlsPolicy is the kind that tells gateways to speak TLS to a Service.
@@ -30,16 +29,15 @@ func tlsPolicyVersions() []string {
 type policies struct{ live client.Reader }
 
 // attached finds a policy that applies to a user's Service and not to its twin:
-// the gateway would speak plain text to a canary that expects TLS. Clusters
-// without the kind have no such policy; without the right to list it, none is
-// known.
-func (p policies) attached(ctx context.Context, target providers.Target) error {
+// the gateway would speak plain text to a canary that expects TLS.
+func (p policies) attached(ctx context.Context, target providers.Target, _ []*unstructured.Unstructured) error {
 	if len(target.Pairs) == 0 {
 		return nil
 	}
-	list, err := p.tlsPolicies(ctx, target.Namespace)
+	kind := schema.GroupKind{Group: gatewayv1.GroupName, Kind: tlsPolicy}
+	list, err := split.Policies(ctx, p.live, target.Namespace, kind, tlsPolicyVersions()...)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot look for a %s that is in the way: %w", tlsPolicy, err)
 	}
 	for _, item := range list {
 		if err := covers(item, target.Pairs); err != nil {
@@ -47,26 +45,6 @@ func (p policies) attached(ctx context.Context, target providers.Target) error {
 		}
 	}
 	return nil
-}
-
-// tlsPolicies of a namespace, in the first version that the cluster serves. Those
-// of another version are the same objects.
-func (p policies) tlsPolicies(ctx context.Context, namespace string) ([]unstructured.Unstructured, error) {
-	for _, version := range tlsPolicyVersions() {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: version, Kind: tlsPolicy + "List"})
-		err := p.live.List(ctx, list, client.InNamespace(namespace))
-		switch {
-		case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
-			continue
-		case apierrors.IsForbidden(err):
-			return nil, nil
-		case err != nil:
-			return nil, fmt.Errorf("cannot list policies of kind %s: %w", tlsPolicy, err)
-		}
-		return list.Items, nil
-	}
-	return nil, nil
 }
 
 // covers is an error when the policy is for a stable Service alone.

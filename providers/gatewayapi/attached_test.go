@@ -52,7 +52,7 @@ func TestAttachedPolicy(t *testing.T) {
 		"Unserved":  {reason: "a version that was served may be no more", policy: tlsPolicyFor("v1alpha3", "ledger"), lists: map[string]error{"v1": notFound}, want: refused},
 		"None":      {reason: "a cluster without the kind has no such policy", policy: tlsPolicyFor("v1", "ledger"), lists: map[string]error{"v1": noMatch, "v1alpha3": noMatch}},
 		"Forbidden": {reason: "without the right to list it none is known", policy: tlsPolicyFor("v1", "ledger"), lists: map[string]error{"v1": forbidden}},
-		"Broken":    {reason: "not to know is not to be without", policy: tlsPolicyFor("v1alpha3", "ledger"), lists: map[string]error{"v1": noMatch, "v1alpha3": broken}, want: "cannot list policies of kind BackendTLSPolicy: no route to host"},
+		"Broken":    {reason: "not to know is not to be without", policy: tlsPolicyFor("v1alpha3", "ledger"), lists: map[string]error{"v1": noMatch, "v1alpha3": broken}, want: "cannot look for a BackendTLSPolicy that is in the way: cannot list the kind: no route to host"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

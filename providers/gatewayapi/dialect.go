@@ -29,16 +29,25 @@ func gatewayKind(kind string) schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: kind}
 }
 
+// older versions in which meshes and gateways have installed a kind of route.
+func older(kind string) []string {
+	if kind == grpcRoute {
+		return []string{"v1alpha2"}
+	}
+	return []string{"v1beta1"}
+}
+
 // Kind of the routes.
 func (d dialect) Kind() split.Kind {
 	return split.Kind{
 		GroupVersionKind: gatewayKind(d.kind),
+		Older:            older(d.kind),
 		Matches:          "matches",
 		Cookies:          d.kind != grpcRoute,
 		MaxRules:         maxRules,
 		MaxMatches:       maxAllMatches,
 		MaxBackends:      maxBackends,
-		Install:          "install the CRDs of Gateway API 1.1 or newer",
+		Install:          "install the CRDs of Gateway API",
 	}
 }
 

@@ -7,12 +7,11 @@ import (
 	"slices"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/split"
 )
 
 // destinationRule is the kind that says how proxies speak to a host.
@@ -24,23 +23,18 @@ type policies struct{ live client.Reader }
 // attached finds a DestinationRule that says how proxies speak to a user's Service
 // and not to its twin: TLS, outlier detection or pools would be lost. One for a
 // wildcard is no matter: it is for both, unless one of them has its own, which wins.
-// Those of other namespaces than the Service's are not known. Clusters without the
-// kind have none; without the right to list it, none is known.
-func (p policies) attached(ctx context.Context, target providers.Target) error {
+// Those of other namespaces than the Service's are not known.
+func (p policies) attached(ctx context.Context, target providers.Target, _ []*unstructured.Unstructured) error {
 	if len(target.Pairs) == 0 {
 		return nil
 	}
-	list := &unstructured.UnstructuredList{}
-	list.SetGroupVersionKind(istioKind(destinationRule + "List"))
-	err := p.live.List(ctx, list, client.InNamespace(target.Namespace))
-	switch {
-	case meta.IsNoMatchError(err), apierrors.IsNotFound(err), apierrors.IsForbidden(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("cannot list policies of kind %s: %w", destinationRule, err)
+	kind := istioKind(destinationRule)
+	list, err := split.Policies(ctx, p.live, target.Namespace, kind.GroupKind(), kind.Version)
+	if err != nil {
+		return fmt.Errorf("cannot look for a %s that is in the way: %w", destinationRule, err)
 	}
-	rules := make([]*networkingv1.DestinationRule, len(list.Items))
-	for i, item := range list.Items {
+	rules := make([]*networkingv1.DestinationRule, len(list))
+	for i, item := range list {
 		if rules[i], err = decode(item); err != nil {
 			return err
 		}

@@ -105,7 +105,7 @@ func TestAttachedPolicy(t *testing.T) {
 		},
 		"Broken": {
 			reason: "not to know is not to be without", list: errors.New("no route to host"),
-			want: "cannot list policies of kind DestinationRule: no route to host",
+			want: "cannot look for a DestinationRule that is in the way: cannot list the kind: no route to host",
 		},
 	}
 	for name, tc := range cases {

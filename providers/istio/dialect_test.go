@@ -2,7 +2,6 @@ package istio
 
 import (
 	"errors"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -176,11 +175,7 @@ func TestMissing(t *testing.T) {
 	if p.Name() != v1alpha1.ProviderIstio {
 		t.Errorf("the provider's name is %q", p.Name())
 	}
-	kinds := make([]string, 0, 1)
-	for _, o := range p.Objects() {
-		kinds = append(kinds, o.GetObjectKind().GroupVersionKind().Kind)
-	}
-	if !slices.Equal(kinds, []string{"VirtualService"}) {
+	if kinds := p.Kinds(); len(kinds) != 1 || kinds[0].Kind != "VirtualService" {
 		t.Errorf("kinds are %v", kinds)
 	}
 }

@@ -170,8 +170,12 @@ func refuseExtras(rule split.Rule, what string) *split.Refusal {
 	}
 }
 
-// Refuse weights that could not be given back as they were.
-func (profile) Refuse(_ *unstructured.Unstructured, rules []split.Rule) *split.Refusal {
+// Refuse what could not be given back as it was.
+func (profile) Refuse(object *unstructured.Unstructured, rules []split.Rule) *split.Refusal {
+	spec, _ := object.Object["spec"].(map[string]any)
+	if list, there := spec["dstOverrides"].([]any); there && len(list) == 0 {
+		return &split.Refusal{Field: "spec.dstOverrides", Problem: "is an empty list, which could not be given back as it is", Remedy: "take the field out"}
+	}
 	for _, r := range rules {
 		for _, b := range r.Backends {
 			if text, ok := b.Raw["weight"].(string); !b.Unset && (!ok || text != written(b.Weight)) {

@@ -49,6 +49,9 @@ type Writer interface {
 type Kind struct {
 	// GroupVersionKind of the objects.
 	schema.GroupVersionKind
+	// Older versions in which clusters may serve the kind instead, the newest first. What
+	// Weir reads and writes is the same in them, or unknown there and then refused.
+	Older []string
 	// FirstWins says that of two rules which a request meets the first counts, rather
 	// than the one that says more.
 	FirstWins bool

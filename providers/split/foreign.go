@@ -12,14 +12,12 @@ import (
 // FieldManager is the name under which Weir writes routes.
 const FieldManager = "weir"
 
-// foreignWriter names the field manager that wrote the rules last, if the rules
-// do not carry what the owner's annotation asks for. Without managedFields, as
-// in a cache that leaves them out, nobody can be named.
+// foreignWriter names the field manager that was the last to write rules which do not
+// carry what the owner's annotation asks for, if there are any. Before there is one, that
+// is whoever wrote the route. Without managedFields, as in a cache that leaves them out,
+// nobody can be named.
 func (r *route) foreignWriter() string {
-	if !r.undone() {
-		return ""
-	}
-	lists := r.lists()
+	lists := listsOf(r.undone())
 	var name string
 	var last time.Time
 	for _, m := range r.object.GetManagedFields() {
@@ -36,31 +34,33 @@ func (r *route) foreignWriter() string {
 	return name
 }
 
-// undone is true when the owner's annotation asks for a split which the rules do
-// not carry, or when of the extras there is nothing.
-func (r *route) undone() bool {
+// undone are the rules which do not carry the split that the owner's annotation asks
+// for, or all of them when that is gone, too, as after a replace, or when of the extras
+// there is nothing.
+func (r *route) undone() []view {
 	asked := r.hint()
-	return asked >= 0 && (!r.carries(asked) || r.extras.ID() != "" && !r.carriesExtras().some)
-}
-
-// carries is true when every rule that the owner asked for has exactly this
-// share.
-func (r *route) carries(weight int32) bool {
+	if asked < 0 {
+		return r.views
+	}
+	var out []view
 	for _, v := range r.views {
 		if !r.selected(v) || !v.weighs() {
 			continue
 		}
-		if lowest, highest := v.exposure(weight); lowest != weight || highest != weight {
-			return false
+		if lowest, highest := v.exposure(asked); lowest != asked || highest != asked {
+			out = append(out, v)
 		}
 	}
-	return true
+	if len(out) == 0 && r.extras.ID() != "" && !r.carriesExtras().some {
+		return r.views
+	}
+	return out
 }
 
-// lists are the fields of spec that hold the rules, or the one that is the rule.
-func (r *route) lists() []string {
+// listsOf are the fields of spec that hold rules, or the one that is the rule.
+func listsOf(views []view) []string {
 	var lists []string
-	for _, v := range r.views {
+	for _, v := range views {
 		field, listed := strings.CutPrefix(v.List, "spec.")
 		if !listed {
 			field = v.Entries

@@ -80,6 +80,13 @@ func patched(t *testing.T, u *unstructured.Unstructured, ops []jsonpatch.Operati
 	return out
 }
 
+// object of a kind, empty.
+func object(d Dialect) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(d.Kind().GroupVersionKind)
+	return u
+}
+
 // plan is what a call does to one route: one patch at a time until none is left.
 type plan func(*route) ([]jsonpatch.Operation, error)
 

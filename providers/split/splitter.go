@@ -37,10 +37,10 @@ type Part struct {
 	Attached Attached
 }
 
-// Attached finds a policy that applies to a user's Service and not to its twin,
-// which keeps the twin from serving as the Service does: an *UnsupportedError
-// names it.
-type Attached func(ctx context.Context, target providers.Target) error
+// Attached finds what beside a target's routes, which were read live, keeps the twin of
+// a user's Service from serving as the Service does, such as a policy that applies to
+// the Service alone: an *UnsupportedError names it.
+type Attached func(ctx context.Context, target providers.Target, routes []*unstructured.Unstructured) error
 
 // Splitter reads and writes routes of the kinds of one provider or of several. It
 // keeps no state.
@@ -65,32 +65,24 @@ func New(c client.Client, live client.Reader, parts ...Part) *Splitter {
 }
 
 // attached asks all who know policies, until one finds one or cannot tell.
-func (p *Splitter) attached(ctx context.Context, target providers.Target) error {
+func (p *Splitter) attached(ctx context.Context, target providers.Target, routes []*unstructured.Unstructured) error {
 	for _, find := range p.policies {
-		if err := find(ctx, target); err != nil {
+		if err := find(ctx, target, routes); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Objects are empty objects of the kinds that the splitter reads, for whoever
-// sets up watches. They are unstructured, as they are in the splitter's reads,
-// so that one cache serves both.
-func (p *Splitter) Objects() []client.Object {
-	out := make([]client.Object, 0, len(p.dialects))
+// Kinds that the splitter reads, for whoever sets up watches: of unstructured objects,
+// so that fields which no Go type knows are seen and copied, in the version in which the
+// kind is served. One cache then serves both.
+func (p *Splitter) Kinds() []Kind {
+	out := make([]Kind, 0, len(p.dialects))
 	for _, d := range p.dialects {
-		out = append(out, object(d))
+		out = append(out, d.Kind())
 	}
 	return out
-}
-
-// object of a kind, empty. Unstructured, so that fields which no Go type knows
-// are seen and copied.
-func object(d Dialect) *unstructured.Unstructured {
-	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(d.Kind().GroupVersionKind)
-	return u
 }
 
 // dialect of a kind of route, nil where there is none.
@@ -113,9 +105,11 @@ func (p *Splitter) Observe(ctx context.Context, target providers.Target, live bo
 	}
 	var s summary
 	var problems []error
+	var routes []*unstructured.Unstructured
 	for _, ref := range target.Routes {
 		r, err := p.read(ctx, reader, target, ref)
 		if err == nil {
+			routes = append(routes, r.object)
 			s.add(r, r.dialect.Status(ctx, r.object, live))
 			err = r.unsupported(0)
 		} else {
@@ -127,7 +121,7 @@ func (p *Splitter) Observe(ctx context.Context, target providers.Target, live bo
 		problems = append(problems, err)
 	}
 	if live {
-		err := p.attached(ctx, target)
+		err := p.attached(ctx, target, routes)
 		if err != nil && !isAbout(err) {
 			return providers.Observation{}, err
 		}
@@ -161,14 +155,16 @@ func (p *Splitter) Lower(ctx context.Context, target providers.Target, weight in
 // have more are lowered.
 func (p *Splitter) Raise(ctx context.Context, target providers.Target, weight int32, stamp int64, confirm providers.Confirm) error {
 	var problems []error
+	var routes []*unstructured.Unstructured
 	for _, ref := range target.Routes {
 		r, err := p.read(ctx, p.live, target, ref)
 		if err == nil {
+			routes = append(routes, r.object)
 			err = r.unsupported(weight)
 		}
 		problems = append(problems, err)
 	}
-	problems = append(problems, p.attached(ctx, target))
+	problems = append(problems, p.attached(ctx, target, routes))
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
@@ -219,10 +215,13 @@ func (p *Splitter) Restore(ctx context.Context, target providers.Target, stamp i
 // value than Weir's a route may carry the canary's backend as before.
 func (p *Splitter) Splits(ctx context.Context, namespace, owner string) (bool, error) {
 	for _, d := range p.dialects {
-		kind := d.Kind().GroupVersionKind
+		kind, err := p.served(d)
+		if err != nil {
+			return false, err
+		}
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err := p.live.List(ctx, list, client.InNamespace(namespace), client.HasLabels{splitLabel})
+		err = p.live.List(ctx, list, client.InNamespace(namespace), client.HasLabels{splitLabel})
 		switch {
 		case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
 			continue // A cluster without the kind has none.
@@ -258,13 +257,18 @@ func (p *Splitter) read(ctx context.Context, reader client.Reader, target provid
 	if d == nil {
 		return nil, unknownKind(ref, "is not a kind that Weir splits", "use "+p.kinds())
 	}
-	u := object(d)
-	err := reader.Get(ctx, client.ObjectKey{Namespace: target.Namespace, Name: ref.Name}, u)
+	kind, err := p.served(d)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s %q: %w", ref.Kind, ref.Name, err)
+	}
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(kind)
+	err = reader.Get(ctx, client.ObjectKey{Namespace: target.Namespace, Name: ref.Name}, u)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &providers.NotFoundError{Kind: ref.Kind, Name: ref.Name, Hint: d.Kind().NotFound}
 	case meta.IsNoMatchError(err):
-		return nil, unknownKind(ref, "is not a kind that this cluster knows in version "+d.Kind().Version, d.Kind().Install)
+		return nil, unknownKind(ref, "is not a kind that this cluster knows in version "+strings.Join(d.Kind().versions(), " or "), d.Kind().Install)
 	case err != nil:
 		return nil, fmt.Errorf("cannot read %s %q: %w", ref.Kind, ref.Name, err)
 	}
@@ -355,10 +359,14 @@ func (p *Splitter) patch(ctx context.Context, r *route, ops []jsonpatch.Operatio
 	if err != nil {
 		return nil, fmt.Errorf("cannot render the patch: %w", err)
 	}
-	next := object(r.dialect)
+	next := &unstructured.Unstructured{}
+	next.SetGroupVersionKind(r.object.GroupVersionKind())
 	next.SetNamespace(r.object.GetNamespace())
 	next.SetName(r.object.GetName())
-	err = p.cached.Patch(ctx, next, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager))
+	err = p.cached.Patch(ctx, next, client.RawPatch(types.JSONPatchType, body), client.FieldOwner(FieldManager), validation(ops))
+	if unknown := r.unknownField(err); unknown != nil {
+		return nil, unknown
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot change %s %q: %w", r.ref.Kind, next.GetName(), err)
 	}

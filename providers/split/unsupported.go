@@ -223,7 +223,7 @@ func (r *route) ruleNames() string {
 
 // where are the fields that hold the route's rules, for messages.
 func (r *route) where() string {
-	lists := r.lists()
+	lists := listsOf(r.views)
 	for i, list := range lists {
 		lists[i] = "spec." + list
 	}

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,38 @@ func TestWeightBefore(t *testing.T) {
 		if got := WeightBefore(tc.spec, tc.weight); got != tc.want {
 			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
+	}
+}
+
+// TestUnmet: an analysis that waits for requests says when none of them meet the canary.
+func TestUnmet(t *testing.T) {
+	const unmet = "no request meets the canary"
+	verified := now.Add(-time.Minute)
+	for name, tc := range map[string]struct {
+		reason string
+		canary int64
+		value  v1alpha1.VerdictValue
+		want   bool
+	}{
+		"None":   {"callers without the mesh's proxy are one reason", 0, v1alpha1.VerdictInconclusive, true},
+		"Some":   {"they are on their way", 400, v1alpha1.VerdictInconclusive, false},
+		"Passed": {"that it is none of the allowed share is said in other words", 0, v1alpha1.VerdictPass, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := Decide(release(func(in *Input) {
+				in.Rollout.Spec.Steps[0].Gates = nil
+				in.Rollout.Spec.Analysis = &v1alpha1.Analysis{}
+				in.Verdict = &Verdict{Release: 3, Revision: "wc", StepStart: verified, Value: tc.value, Step: tc.value}
+				in.Measured = &Measured{Canary: tc.canary, Total: 1000, Start: verified, End: now}
+			}))
+			got := ""
+			for _, g := range d.Status.Release.Gates {
+				got += g.Message
+			}
+			if strings.Contains(got, unmet) != tc.want {
+				t.Errorf("%s: gates say %q", tc.reason, got)
+			}
+		})
 	}
 }
 

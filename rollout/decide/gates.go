@@ -194,6 +194,7 @@ func (p *pass) analysisGate(t terms) (gate, bool) {
 	}
 	g.State = v1alpha1.GateWaiting
 	g.Message, g.wait = undecided(v, t.require)
+	g.Message = p.unmet() + g.Message
 	if due := p.st.Release.VerifiedAt.Add(t.timeout); p.in.Now.Before(due) {
 		p.wake(due)
 		return g, true
@@ -301,6 +302,15 @@ func (p *pass) shareOff() string {
 		return ""
 	}
 	return fmt.Sprintf("the measured share to be %s, it is %s", v1alpha1.FormatWeight(int32(want*1e4)), v1alpha1.FormatWeight(int32(got*1e4)))
+}
+
+// unmet says in words that no request meets the canary, though a share of them ought
+// to: then no analysis ever comes to an end. Empty when some do or nobody knows.
+func (p *pass) unmet() string {
+	if p.shareOff() == "" || p.in.Measured.Canary > 0 {
+		return ""
+	}
+	return "no request meets the canary: do the callers pass the route? In a mesh those without its proxy do not; "
 }
 
 // shareKnown says whether the allowed weight is the share that is to be measured:

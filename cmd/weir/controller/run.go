@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -35,6 +36,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics/telemetry"
+	"github.com/weir-dev/weir/providers/split"
 	"github.com/weir-dev/weir/rollout"
 	"github.com/weir-dev/weir/rollout/analysis"
 	"github.com/weir-dev/weir/rollout/decide"
@@ -271,14 +273,14 @@ func setUp(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, cou
 	if options.LeaderElection {
 		passes = whileHeld(self.lease, reconciler)
 	}
-	if err := addRollouts(ctx, mgr, unlabelled, call, passes, routes.Objects(), options); err != nil {
+	if err := addRollouts(ctx, mgr, unlabelled, call, passes, routes.Kinds(), options); err != nil {
 		return err
 	}
 	return errors.Join(mgr.Add(watcher), mgr.Add(runner), evidence.addStatuses(mgr))
 }
 
 // addRollouts adds the controller of Rollouts.
-func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, call *trigger, reconciler reconcile.Reconciler, routes []client.Object, options Options) error {
+func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cache, call *trigger, reconciler reconcile.Reconciler, routes []split.Kind, options Options) error {
 	c, err := ctrlcontroller.New("rollout", mgr, ctrlcontroller.Options{
 		Reconciler:              reconciler,
 		MaxConcurrentReconciles: options.Concurrency,
@@ -311,7 +313,7 @@ func addRollouts(ctx context.Context, mgr manager.Manager, unlabelled cache.Cach
 }
 
 // watchRoutesLater watches kinds of routes when the cluster comes to know them.
-func (w watches) watchRoutesLater(ctx context.Context, mgr manager.Manager, c ctrlcontroller.Controller, waiting []client.Object) {
+func (w watches) watchRoutesLater(ctx context.Context, mgr manager.Manager, c ctrlcontroller.Controller, waiting []split.Kind) {
 	ticker := time.NewTicker(routeKindPace)
 	defer ticker.Stop()
 	for len(waiting) > 0 {
@@ -329,24 +331,25 @@ func (w watches) watchRoutesLater(ctx context.Context, mgr manager.Manager, c ct
 	}
 }
 
-// watchRoutes watches those kinds of routes that the cluster knows, and gives
-// the others.
-func (w watches) watchRoutes(ctx context.Context, mgr manager.Manager, c ctrlcontroller.Controller, kinds []client.Object) ([]client.Object, error) {
-	var unknown []client.Object
+// watchRoutes watches those kinds of routes that the cluster knows, in the version in
+// which they are read, and gives the others.
+func (w watches) watchRoutes(ctx context.Context, mgr manager.Manager, c ctrlcontroller.Controller, kinds []split.Kind) ([]split.Kind, error) {
+	var unknown []split.Kind
 	for _, kind := range kinds {
-		gvk := kind.GetObjectKind().GroupVersionKind()
-		_, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+		gvk, err := kind.Served(mgr.GetRESTMapper())
 		switch {
 		case meta.IsNoMatchError(err):
 			unknown = append(unknown, kind)
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("cannot tell whether the cluster knows %s: %w", gvk.Kind, err)
+			return nil, err
 		}
-		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(w.byRoute(gvk.Kind)))); err != nil {
+		route := &unstructured.Unstructured{}
+		route.SetGroupVersionKind(gvk)
+		if err := c.Watch(source.Kind[client.Object](mgr.GetCache(), route, handler.EnqueueRequestsFromMapFunc(w.byRoute(gvk.Kind)))); err != nil {
 			return nil, fmt.Errorf("cannot watch %s: %w", gvk.Kind, err)
 		}
-		log.FromContext(ctx).V(1).Info("Watching routes", "kind", gvk.Kind)
+		log.FromContext(ctx).V(1).Info("Watching routes", "kind", gvk.Kind, "version", gvk.Version)
 	}
 	return unknown, nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/weir-dev/weir/providers"
 	"github.com/weir-dev/weir/providers/conformance"
 	"github.com/weir-dev/weir/providers/gatewayapi"
+	"github.com/weir-dev/weir/providers/linkerd"
+	"github.com/weir-dev/weir/providers/split"
 )
 
 // gatewayName is the parent of every route. There is no such Gateway: the suite
@@ -23,6 +25,11 @@ const gatewayName = "edge"
 
 // gatewayRouteKinds are the kinds of provider gatewayapi.
 func gatewayRouteKinds() []string { return []string{"HTTPRoute", "GRPCRoute"} }
+
+// grpcRoutes are for one protocol alone.
+func grpcRoutes() map[string]conformance.Capability {
+	return map[string]conformance.Capability{"GRPCRoute": conformance.GRPC}
+}
 
 // TestGatewayAPI is the suite with the split policy.
 func TestGatewayAPI(t *testing.T) {
@@ -41,6 +48,7 @@ func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harne
 	h := newHarness(t, s)
 	h.New = func(c client.Client) providers.Provider { return gatewayapi.New(c, c) }
 	h.Dialect = gatewayRoutes{}
+	h.Shown = showing("", grpcRoutes())
 	h.Capabilities = conformance.Capabilities{
 		Kinds:        gatewayRouteKinds(),
 		RuleNames:    true,
@@ -56,14 +64,36 @@ func gatewayAPI(t *testing.T, s *harness.Sandbox, policy bool) conformance.Harne
 	return h
 }
 
-// gatewayRoutes is the dialect of HTTPRoute and GRPCRoute.
-type gatewayRoutes struct{}
+// TestServiceRoutes is the suite for routes with the Service as their parent, on which
+// Linkerd has reported, and with Linkerd's knowledge of such routes. It never says of
+// which generation it speaks, so that acceptance tells nothing of weights.
+func TestServiceRoutes(t *testing.T) { runServiceRoutes(t, sandbox, true) }
+
+// TestServiceRoutesWithoutPolicy is that suite where GitOps tools undo every split.
+func TestServiceRoutesWithoutPolicy(t *testing.T) { runServiceRoutes(t, withoutPolicies(t), false) }
+
+func runServiceRoutes(t *testing.T, s *harness.Sandbox, policy bool) {
+	t.Helper()
+	h := gatewayAPI(t, s, policy)
+	h.New = func(c client.Client) providers.Provider {
+		return gatewayapi.Provider{Splitter: split.New(c, c, gatewayapi.Part(c), linkerd.Part(c, nil))}
+	}
+	h.Dialect = gatewayRoutes{mesh: true}
+	h.Shown = showing(" in Linkerd", grpcRoutes())
+	h.Capabilities.Mirror, h.Capabilities.Acceptance, h.Capabilities.Reported = false, false, true
+	conformance.Run(t, h)
+}
+
+// gatewayRoutes is the dialect of HTTPRoute and GRPCRoute. Their parent is a Gateway,
+// or the workload's Service in a mesh of Linkerd. Older clusters serve them in the
+// versions before v1.
+type gatewayRoutes struct{ mesh, older bool }
 
 var _ conformance.Dialect = gatewayRoutes{}
 
 // Manifest with a filter on every backend, so that it can be seen whether the
 // canary's entry has it, too.
-func (gatewayRoutes) Manifest(r conformance.Route) *unstructured.Unstructured {
+func (d gatewayRoutes) Manifest(r conformance.Route) *unstructured.Unstructured {
 	rules := []any{}
 	for i, rule := range r.Rules {
 		var backends []any
@@ -79,22 +109,24 @@ func (gatewayRoutes) Manifest(r conformance.Route) *unstructured.Unstructured {
 			"backendRefs": backends,
 		})
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{
-		"spec": map[string]any{
-			"parentRefs": []any{map[string]any{"name": gatewayName}},
-			"hostnames":  []any{"shop.example.com"},
-			"rules":      rules,
-		},
-	}}
-	u.SetGroupVersionKind(gatewayKind(r.Kind))
+	spec := map[string]any{"parentRefs": []any{map[string]any{"name": gatewayName}}, "hostnames": []any{"shop.example.com"}, "rules": rules}
+	if d.mesh { // Where hostnames count for nothing.
+		spec = map[string]any{"parentRefs": []any{map[string]any{"group": "", "kind": "Service", "name": "web", "port": int64(80)}}, "rules": rules}
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	u.SetGroupVersionKind(d.groupVersionKind(r.Kind))
 	u.SetNamespace(r.Namespace)
 	u.SetName(r.Name)
 	return u
 }
 
-// gatewayKind is a kind of Gateway API.
-func gatewayKind(kind string) schema.GroupVersionKind {
-	return schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: "v1", Kind: kind}
+// groupVersionKind of a kind of Gateway API.
+func (d gatewayRoutes) groupVersionKind(kind string) schema.GroupVersionKind {
+	version := "v1"
+	if d.older {
+		version = map[string]string{"HTTPRoute": "v1beta1", "GRPCRoute": "v1alpha2"}[kind]
+	}
+	return schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: version, Kind: kind}
 }
 
 // header is a filter that sets one.
@@ -135,19 +167,29 @@ func (gatewayRoutes) Annotate(u *unstructured.Unstructured, name string, n int) 
 	}
 }
 
-// Accept by the one parent.
-func (gatewayRoutes) Accept(u *unstructured.Unstructured) {
+// Accept by the one parent, as it signs and writes that. Linkerd names the group of
+// Services, the namespace, and no generation.
+func (d gatewayRoutes) Accept(u *unstructured.Unstructured) {
 	condition := func(kind gatewayv1.RouteConditionType) any {
-		return map[string]any{
+		c := map[string]any{
 			"type": string(kind), "status": "True", "reason": string(kind), "message": "",
 			"observedGeneration": u.GetGeneration(), "lastTransitionTime": "2026-01-01T00:00:00Z",
 		}
+		if d.mesh {
+			delete(c, "observedGeneration")
+		}
+		return c
 	}
-	u.Object["status"] = map[string]any{"parents": []any{map[string]any{
+	parent := map[string]any{
 		"controllerName": "weir.dev/conformance",
 		"parentRef":      map[string]any{"group": gatewayv1.GroupName, "kind": "Gateway", "name": gatewayName},
 		"conditions":     []any{condition(gatewayv1.RouteConditionAccepted), condition(gatewayv1.RouteConditionResolvedRefs)},
-	}}}
+	}
+	if d.mesh {
+		parent["controllerName"] = "linkerd.io/policy-controller"
+		parent["parentRef"] = map[string]any{"group": "core", "kind": "Service", "namespace": u.GetNamespace(), "name": "web", "port": int64(80)}
+	}
+	u.Object["status"] = map[string]any{"parents": []any{parent}}
 }
 
 // rulesOf an object, not copied.

@@ -39,6 +39,11 @@ func runIstio(t *testing.T, s *harness.Sandbox, policy bool) {
 			h := newHarness(t, s)
 			h.New = func(c client.Client) providers.Provider { return istio.New(c, c) }
 			h.Dialect = dialect
+			var protocols map[string]conformance.Capability
+			if len(dialect.lists) > 1 {
+				protocols = map[string]conformance.Capability{virtualServiceKind: conformance.TLSAndTCP}
+			}
+			h.Shown = showing("", protocols)
 			h.Capabilities = conformance.Capabilities{
 				Kinds:        []string{virtualServiceKind},
 				RuleNames:    len(dialect.lists) == 1,

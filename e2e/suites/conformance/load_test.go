@@ -136,7 +136,7 @@ func ready(ctx context.Context, c client.Client, d *appsv1.Deployment) error {
 func manifestOf(t *testing.T, shop *stage.Shop) *unstructured.Unstructured {
 	t.Helper()
 	live := &unstructured.Unstructured{}
-	live.SetGroupVersionKind(gatewayKind("HTTPRoute"))
+	live.SetGroupVersionKind(gatewayRoutes{}.groupVersionKind("HTTPRoute"))
 	if err := shop.Admin.Get(t.Context(), client.ObjectKey{Namespace: shop.Namespace, Name: stage.Name}, live); err != nil {
 		t.Fatal(err)
 	}

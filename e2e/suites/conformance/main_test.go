@@ -5,6 +5,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -23,10 +24,12 @@ import (
 
 	"github.com/weir-dev/weir/e2e/chart"
 	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/matrix"
 	"github.com/weir-dev/weir/providers"
 	"github.com/weir-dev/weir/providers/conformance"
 	"github.com/weir-dev/weir/providers/istio"
 	"github.com/weir-dev/weir/providers/kubernetes"
+	"github.com/weir-dev/weir/providers/linkerd"
 )
 
 var (
@@ -35,6 +38,8 @@ var (
 	noTraffic = []string{"--no-prometheus", "--no-gateway", "--nodes=1"}
 	scheme    = runtime.NewScheme()
 	sandbox   *harness.Sandbox
+	// shown is what the suite has shown.
+	shown = matrix.New(matrix.Conformance)
 )
 
 // patience bounds every wait for the control plane.
@@ -50,10 +55,10 @@ func TestMain(m *testing.M) {
 		if err := install(ctx, s, true); err != nil {
 			return err
 		}
-		if err := awaitSplit(ctx, s, gatewayRoutes{}, gatewayRouteKinds()...); err != nil {
-			return err
-		}
-		return awaitSplit(ctx, s, virtualServices{lists: []string{"http"}}, virtualServiceKind)
+		return errors.Join(
+			awaitSplit(ctx, s, gatewayRoutes{}, gatewayRouteKinds()...),
+			awaitSplit(ctx, s, virtualServices{lists: []string{"http"}}, virtualServiceKind),
+		)
 	})
 	if plain.sandbox != nil {
 		if err := plain.sandbox.Down(context.Background()); err != nil {
@@ -61,11 +66,23 @@ func TestMain(m *testing.M) {
 			code = max(code, 1)
 		}
 	}
-	os.Exit(code)
+	os.Exit(shown.Check(code))
+}
+
+// showing is a harness's Shown for columns that are named like the kinds of route, with
+// something behind it. Whoever splits by weight in a kind for one protocol shows that
+// protocol, too.
+func showing(behind string, protocols map[string]conformance.Capability) func(string, conformance.Capability) {
+	return func(kind string, c conformance.Capability) {
+		shown.Show(kind+behind, c)
+		if protocol, ok := protocols[kind]; ok && c == conformance.Weights {
+			shown.Show(kind+behind, protocol)
+		}
+	}
 }
 
 // install Weir's chart without its controller, with the mutating policies or not,
-// and then Istio's CRDs: the policies must do for a cluster that knows them later.
+// and then the CRDs of meshes: the policies must do for a cluster that knows them later.
 func install(ctx context.Context, s *harness.Sandbox, policies bool) error {
 	admin, err := s.Client(harness.Admin, client.Options{Scheme: scheme})
 	if err != nil {
@@ -78,7 +95,7 @@ func install(ctx context.Context, s *harness.Sandbox, policies bool) error {
 	if err != nil {
 		return err
 	}
-	return installIstio(ctx, admin)
+	return errors.Join(installIstio(ctx, admin), installLinkerd(ctx, admin))
 }
 
 // plain is a sandbox without MutatingAdmissionPolicy, once a test has asked for it.
@@ -180,6 +197,8 @@ func newNamespace(t *testing.T, s *harness.Sandbox) string {
 				Verbs: []string{"*"},
 			}, {
 				APIGroups: []string{istio.Group}, Resources: []string{"virtualservices"}, Verbs: []string{"*"},
+			}, {
+				APIGroups: []string{linkerd.Group}, Resources: []string{"serviceprofiles"}, Verbs: []string{"*"},
 			}},
 		},
 		&rbacv1.RoleBinding{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/matrix"
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/stage"
@@ -23,11 +24,14 @@ import (
 // what all share are not parallel, and so run alone.
 var world *stage.World
 
+// shown is what the suite has shown.
+var shown = matrix.New(matrix.Istio)
+
 func TestMain(m *testing.M) {
-	os.Exit(harness.Main(m, "istio", []string{"--scrape-interval=1s", "--istio"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
+	os.Exit(shown.Check(harness.Main(m, "istio", []string{"--scrape-interval=1s", "--istio"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
 		world, err = stage.NewWorld(ctx, s, stage.Options{ControllerArgs: []string{"--istiod", cluster.IstiodXDS}})
 		return err
-	}))
+	})))
 }
 
 const (

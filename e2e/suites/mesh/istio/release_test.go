@@ -9,8 +9,10 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/matrix"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/stage"
+	"github.com/weir-dev/weir/providers/conformance"
 )
 
 // TestVirtualService: a release by the weights of a VirtualService, which HTTP
@@ -19,6 +21,7 @@ import (
 func TestVirtualService(t *testing.T) {
 	t.Parallel()
 	m := open(t, "virtual", virtualService)
+	shown.ShowAtEnd(t, matrix.VirtualService, conformance.Measured, conformance.GRPC)
 	written := m.Live(m.object(virtualService))
 	m.call("http")
 	m.callGRPC("grpc")
@@ -55,6 +58,7 @@ func cohort() []v1alpha1.Match {
 func TestExperiment(t *testing.T) {
 	t.Parallel()
 	m := open(t, "experiment", virtualService)
+	shown.ShowAtEnd(t, matrix.VirtualService, conformance.Faults)
 	written := m.Live(m.object(virtualService))
 	m.call("others")
 	m.call("header", "X-Cohort=b")
@@ -148,6 +152,8 @@ spec:
 func TestRoutesOfAService(t *testing.T) {
 	t.Parallel()
 	m := open(t, "gamma", httpRoute, grpcRoute)
+	shown.ShowAtEnd(t, matrix.HTTPRoute, conformance.Measured)
+	shown.ShowAtEnd(t, matrix.GRPCRoute, conformance.Measured)
 	written := []*unstructured.Unstructured{m.Live(m.object(httpRoute)), m.Live(m.object(grpcRoute))}
 	m.call("http")
 	m.callGRPC("grpc")

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/matrix"
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/sandbox/control"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
@@ -23,11 +24,14 @@ import (
 // world is shared by all tests; each has a namespace of its own.
 var world *stage.World
 
+// shown is what the suite has shown.
+var shown = matrix.New(matrix.Linkerd)
+
 func TestMain(m *testing.M) {
-	os.Exit(harness.Main(m, "linkerd", []string{"--scrape-interval=1s", "--linkerd"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
+	os.Exit(shown.Check(harness.Main(m, "linkerd", []string{"--scrape-interval=1s", "--linkerd"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
 		world, err = stage.NewWorld(ctx, s, stage.Options{ControllerArgs: []string{"--linkerd-destination", cluster.LinkerdAddress}})
 		return err
-	}))
+	})))
 }
 
 // mesh is a shop whose callers have a proxy.

@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/e2e/matrix"
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/stage"
 	"github.com/weir-dev/weir/e2e/suites/mesh/scene"
+	"github.com/weir-dev/weir/providers/conformance"
 )
 
 // TestRelease: a release by ServiceProfile, at each step of which Linkerd streams the
@@ -17,6 +19,7 @@ func TestRelease(t *testing.T) {
 	t.Parallel()
 	const routes = `{"routes": [{"name": "buy", "condition": {"pathRegex": "/buy", "method": "POST"}, "timeout": "2s"}]}`
 	m := open(t, "profile", routes)
+	shown.ShowAtEnd(t, matrix.ServiceProfile, conformance.Measured)
 	written := m.Live(m.profile(routes))
 	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{
 		Traffic: &v1alpha1.Traffic{RouteRefs: []v1alpha1.RouteReference{{Kind: "ServiceProfile", Name: m.authority}}},

@@ -20,9 +20,11 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/e2e/harness"
+	"github.com/weir-dev/weir/e2e/matrix"
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/sandbox/control"
 	"github.com/weir-dev/weir/providers"
+	"github.com/weir-dev/weir/providers/conformance"
 	"github.com/weir-dev/weir/providers/istio"
 	istioserved "github.com/weir-dev/weir/providers/istio/served"
 	"github.com/weir-dev/weir/providers/linkerd"
@@ -38,6 +40,8 @@ var (
 	admin client.Client
 	// missing is the binary without which there is nothing to test.
 	missing string
+	// shown is what the suite has shown.
+	shown = matrix.New(matrix.Served)
 )
 
 func TestMain(m *testing.M) {
@@ -48,11 +52,11 @@ func TestMain(m *testing.M) {
 			os.Exit(m.Run())
 		}
 	}
-	os.Exit(harness.Main(m, "served", []string{"--linkerd", "--istio", "--no-prometheus", "--no-gateway"}, func(_ context.Context, s *harness.Sandbox) (err error) {
+	os.Exit(shown.Check(harness.Main(m, "served", []string{"--linkerd", "--istio", "--no-prometheus", "--no-gateway"}, func(_ context.Context, s *harness.Sandbox) (err error) {
 		box = s
 		admin, err = s.Client(harness.Admin, client.Options{})
 		return err
-	}))
+	})))
 }
 
 // dial inside the sandbox.
@@ -91,6 +95,7 @@ func TestServed(t *testing.T) {
 				Routes: []v1alpha1.RouteReference{{Kind: tc.kind, Name: tc.name}},
 				Pairs:  []providers.Pair{{Stable: "web", Canary: "web-canary"}},
 			}}
+			shown.ShowAtEnd(t, tc.kind, conformance.SaysInForce)
 			c.create(tc.object)
 			c.raise(1000, 1)
 			c.accepted("10 percent")
