@@ -24,10 +24,8 @@ type Sample struct {
 
 // Series is one time series of raw samples, oldest first.
 type Series struct {
-	// Pod that the series belongs to, in answers of Source.Counters.
-	Pod string
-	// Service that the series belongs to, in answers of Source.RequestsByService.
-	Service string
+	// Owner is the name of the pod or Service that the series belongs to.
+	Owner string
 	// Labels of the series, its name among them as __name__.
 	Labels  map[string]string
 	Samples []Sample
@@ -50,6 +48,27 @@ type Looks struct {
 	Count int
 }
 
+// Owners are the objects whose series are asked for.
+type Owners struct {
+	Namespace string
+	// Names of the objects: of pods, or of Services where Label is set.
+	Names []string
+	// Label and NamespaceLabel are the labels of series that name the object and its
+	// namespace. Empty: those by which the source names pods.
+	Label, NamespaceLabel string
+}
+
+// RequestCounters are the series in which what carries the traffic counts requests,
+// by the Service to which it sent each.
+type RequestCounters struct {
+	// Total select all requests, Failed those of them that failed: a series that any of
+	// these selects.
+	Total, Failed []v1alpha1.Selector
+	// ServiceLabel and NamespaceLabel are the labels that name the Service and its
+	// namespace.
+	ServiceLabel, NamespaceLabel string
+}
+
 // Source answers queries. It bounds their number, time and size. Methods may be
 // called from several goroutines. An error, always an *Error, means that there
 // are no data, never that there is nothing wrong.
@@ -59,8 +78,8 @@ type Source interface {
 	// long ago, is Missing. The namespace is the one on whose behalf is asked.
 	Values(ctx context.Context, namespace, query string, looks Looks) ([]Value, error)
 	// Counters are the raw samples, from start (exclusive) to end, of a counter
-	// for the given pods of a namespace. Pods without samples have no series.
-	Counters(ctx context.Context, selector v1alpha1.Selector, namespace string, pods []string, start, end time.Time) ([]Series, error)
+	// for the given owners. Those without samples have no series.
+	Counters(ctx context.Context, selector v1alpha1.Selector, owners Owners, start, end time.Time) ([]Series, error)
 	// RequestsByService are the raw samples, from start (exclusive) to end, of
 	// the counter of requests that each of the given Services served, as the
 	// source's requestsByService says. ok is false where it says nothing.
@@ -85,6 +104,12 @@ type Request struct {
 	// StablePods and CanaryPods are the names of the pods of each version,
 	// those that are gone among them as long as they served in the window.
 	StablePods, CanaryPods []string
+	// StableServices and CanaryServices are the Services of each version. Empty where
+	// no Service tells them apart.
+	StableServices, CanaryServices []string
+	// Requests are the counters of what carries the traffic, for metrics that name a
+	// signal. Nil while they are not known, or where there are none.
+	Requests *RequestCounters
 	// Start is when the canary was first exposed in this release; StepStart is
 	// when the current step's exposure was verified, zero when it is not.
 	Start, StepStart time.Time

@@ -153,6 +153,22 @@ type Observation struct {
 	Services []string
 	// Routes found, as Kind/name.
 	Routes []string
+	// Requests are the series in which what carries the routes counts requests by the
+	// Service to which it sent each. Nil while it is not known who carries them, and
+	// where these count nothing that is known: then Uncounted says so.
+	Requests  *RequestCounters
+	Uncounted string
+}
+
+// RequestCounters are series in which what carries routes counts requests, as PromQL
+// selectors.
+type RequestCounters struct {
+	// Total select all requests, Failed those of them that failed: a series that any of
+	// these selects. Each of Failed has a selector of Total's conditions and more.
+	Total, Failed []v1alpha1.Selector
+	// ServiceLabel and NamespaceLabel are the labels that name the Service to which a
+	// request was sent, and its namespace.
+	ServiceLabel, NamespaceLabel string
 }
 
 // Exposes says whether any rule sends the canary anything.

@@ -228,7 +228,7 @@ func (f *fakeTemplates) Resolve(context.Context, *v1alpha1.Rollout) ([]metrics.T
 
 type fakeAnalyses shell
 
-func (f *fakeAnalyses) Follow(_ types.NamespacedName, subject analysis.Subject) {
+func (f *fakeAnalyses) Follow(_ types.NamespacedName, subject metrics.Request) {
 	(*shell)(f).note(fmt.Sprintf("look at release %d with %d templates and Services %v, step since %t",
 		subject.Release, len(subject.Templates), subject.CanaryServices, !subject.StepStart.IsZero()))
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
 	"github.com/weir-dev/weir/metrics"
-	"github.com/weir-dev/weir/rollout/analysis"
 	"github.com/weir-dev/weir/rollout/pods"
 )
 
@@ -41,13 +40,13 @@ func (r *Reconciler) follow(o *observation) {
 }
 
 // subject is what the metrics are asked about the release as it stands.
-func (o *observation) subject() analysis.Subject {
+func (o *observation) subject() metrics.Request {
 	rollout, status := o.rollout, &o.rollout.Status
-	subject := analysis.Subject{Request: metrics.Request{
+	subject := metrics.Request{
 		Namespace: rollout.Namespace, Workload: rollout.Spec.WorkloadRef.Name, Release: status.Release.Number,
 		StableRevision: status.Stable.Revision, CanaryRevision: status.Canary.Revision,
-		Templates: o.templates,
-	}}
+		Templates: o.templates, Requests: o.requests,
+	}
 	if t := status.Release.StartTime; t != nil {
 		subject.Start = t.Time
 	}

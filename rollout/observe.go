@@ -32,6 +32,10 @@ type observation struct {
 	provider  providers.Router
 	target    providers.Target
 	templates []metrics.Template
+	// requests are the counters of what carries the routes, nil while they are not known,
+	// and where uncounted says why there are none.
+	requests  *metrics.RequestCounters
+	uncounted string
 	input     decide.Input
 	// recorded is when the pass began to write the Rollout as it is here, zero if
 	// it has not.
@@ -138,6 +142,7 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 	if o.provider != nil {
 		o.input.Route = route(seen, len(o.target.Routes), o.target.Extras)
 	}
+	o.counted(seen)
 	return nil
 }
 
@@ -307,6 +312,7 @@ func (r *Reconciler) observeAnalysis(ctx context.Context, o *observation) error 
 	}
 	o.templates = templates
 	o.input.Problems = append(o.input.Problems, problems...)
+	o.observeSignals()
 	answer, ok := r.Analyses.Answer(key(o.rollout))
 	if !ok {
 		return nil

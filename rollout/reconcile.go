@@ -71,7 +71,7 @@ type Templates interface {
 // Analyses holds the newest answer of the metrics about each release that it
 // follows.
 type Analyses interface {
-	Follow(rollout types.NamespacedName, subject analysis.Subject)
+	Follow(rollout types.NamespacedName, subject metrics.Request)
 	Forget(rollout types.NamespacedName)
 	Answer(rollout types.NamespacedName) (analysis.Answer, bool)
 }

@@ -109,7 +109,7 @@ type MetricType string
 
 // The kinds of metrics.
 const (
-	// MetricRatio counts bad events against all events of the canary's pods.
+	// MetricRatio counts bad events against all events of the canary.
 	MetricRatio MetricType = "Ratio"
 	// MetricCondition compares the one value of a query with a limit.
 	MetricCondition MetricType = "Condition"
@@ -145,7 +145,7 @@ type Metric struct {
 	// +optional
 	// +default="Required"
 	Role MetricRole `json:"role,omitempty"`
-	// ratio counts bad events against all events of the canary's pods.
+	// ratio counts bad events against all events of the canary.
 	// +optional
 	Ratio *RatioMetric `json:"ratio,omitempty"`
 	// condition compares the one value of a query with a limit.
@@ -161,14 +161,32 @@ type Metric struct {
 // +kubebuilder:validation:Pattern=`^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$`
 type Selector string
 
-// RatioMetric counts bad events against all events of the canary's pods.
+// Signal names counters that the data plane keeps by itself.
+//
+// +kubebuilder:validation:Enum=RequestErrors
+type Signal string
+
+// SignalRequestErrors are requests that the new version failed, among all that it got.
+const SignalRequestErrors Signal = "RequestErrors"
+
+// RatioMetric counts bad events against all events of the canary.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.signal) || has(self.bad) || has(self.total)",message="name a signal such as RequestErrors, or the counters of bad and total"
+// +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.bad) && !has(self.total)",message="signal stands for bad and total: give either signal, or bad and total"
+// +kubebuilder:validation:XValidation:rule="has(self.bad) == has(self.total)",message="bad and total go together: bad is counted against total"
 type RatioMetric struct {
-	// bad selects the counter of bad events.
-	// +required
-	Bad Selector `json:"bad"`
+	// signal counts by what carries the traffic instead of bad and total: the proxies
+	// of the mesh, on the side of the callers. RequestErrors are answers with 5xx, gRPC
+	// calls that ended for a reason of the server's, and requests that got no answer
+	// from the new version at all. It needs routes that Istio or Linkerd carries.
+	// +optional
+	Signal Signal `json:"signal,omitempty"`
+	// bad selects the counter of bad events of the canary's pods.
+	// +optional
+	Bad Selector `json:"bad,omitempty"`
 	// total selects the counter of all events, the bad ones among them.
-	// +required
-	Total Selector `json:"total"`
+	// +optional
+	Total Selector `json:"total,omitempty"`
 	// maxRatio is the largest share of bad events that is acceptable, such as
 	// "0.5%".
 	// +required

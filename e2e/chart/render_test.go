@@ -325,6 +325,7 @@ func TestValuesAreChecked(t *testing.T) {
 		"Mode":       {"only three modes exist", map[string]any{"mutatingAdmissionPolicy": map[string]any{"enabled": "maybe"}}, "mutatingAdmissionPolicy"},
 		"Username":   {"a quote would end the literal of the policies", map[string]any{"controllerUsername": "o'hara"}, "controllerUsername"},
 		"NoSource":   {"a default MetricSource needs an address", map[string]any{"metricSource": map[string]any{"create": true}}, "metricSource"},
+		"NoShare":    {"an error ratio is a percentage", map[string]any{"analysisTemplates": map[string]any{"goldenSignals": map[string]any{"maxErrorRatio": "0.01"}}}, "maxErrorRatio"},
 		"BadFlag":    {"a further flag looks like one", map[string]any{"extraArgs": []any{"leader-elect=false"}}, "extraArgs"},
 		"BadSpace":   {"a namespace has a name of that kind", map[string]any{"watchNamespaces": []any{"team,other"}}, "watchNamespaces"},
 		"BadReplica": {"a number is not a string", map[string]any{"replicas": "two"}, "replicas"},
@@ -417,5 +418,27 @@ func TestMetricsServiceSelectsThePods(t *testing.T) {
 	named := slices.ContainsFunc(pod.Spec.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == target })
 	if !named {
 		t.Errorf("the Service leads to port %q, which the controller does not have", target)
+	}
+}
+
+// TestGoldenSignals: the template for what a mesh counts is there when it is asked for.
+func TestGoldenSignals(t *testing.T) {
+	templates := func(values map[string]any) (found []map[string]any) {
+		for _, o := range mustRender(t, values, modern) {
+			if o.GetKind() == "ClusterAnalysisTemplate" && o.GetName() == "golden-signals" {
+				found = append(found, o.Object["spec"].(map[string]any))
+			}
+		}
+		return found
+	}
+	if found := templates(nil); len(found) > 0 {
+		t.Errorf("the chart renders golden signals though nobody said that there is a mesh: %v", found)
+	}
+	found := templates(map[string]any{"analysisTemplates": map[string]any{"goldenSignals": map[string]any{"create": true, "maxErrorRatio": "0.5%"}}})
+	want := []map[string]any{{"metrics": []any{map[string]any{
+		"name": "request-errors", "type": "Ratio", "ratio": map[string]any{"signal": "RequestErrors", "maxRatio": "0.5%"},
+	}}}}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
 	}
 }

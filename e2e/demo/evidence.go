@@ -55,7 +55,7 @@ func evidenceTime(ctx context.Context, world *stage.World, shop *stage.Shop, bad
 
 // scrapeTimes are the times at which a pod of the bad version was scraped.
 func scrapeTimes(ctx context.Context, source metrics.Source, namespace string, total v1alpha1.Selector, bad *recording) ([]time.Time, error) {
-	series, err := source.Counters(ctx, total, namespace, names(bad.seen), bad.started, bad.zero.Add(scrapesAllowed*scrapeInterval))
+	series, err := source.Counters(ctx, total, metrics.Owners{Namespace: namespace, Names: names(bad.seen)}, bad.started, bad.zero.Add(scrapesAllowed*scrapeInterval))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the counters of the bad version: %w", err)
 	}

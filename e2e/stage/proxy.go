@@ -26,10 +26,21 @@ type Proxy struct {
 	ReadyPort int32
 }
 
+// metricsOf are the path and the port of each image's metrics.
+var metricsOf = map[string][2]string{
+	"weir.dev/envoy":            {"/stats/prometheus", "15020"},
+	"weir.dev/linkerd-outbound": {"/metrics", "4191"},
+}
+
 // StartProxy starts a proxy and gives its address when it is ready.
 func (s *Shop) StartProxy(ctx context.Context, p Proxy) (address string, err error) {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: p.Name, Labels: p.Labels},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.Namespace, Name: p.Name, Labels: p.Labels,
+			Annotations: map[string]string{
+				"prometheus.io/scrape": "true", "prometheus.io/path": metricsOf[p.Image][0], "prometheus.io/port": metricsOf[p.Image][1],
+			},
+		},
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: ptr.To[int64](20),
 			Containers: []corev1.Container{{

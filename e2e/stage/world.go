@@ -36,8 +36,8 @@ const (
 	ControllerName = "weir"
 	// controllerIP is where its metrics and health are, inside the sandbox.
 	controllerIP = "10.0.0.4"
-	// prometheusURL and gatewayURL are inside the sandbox, too.
-	prometheusURL = "http://10.0.0.2:9090"
+	// PrometheusURL and gatewayURL are inside the sandbox, too.
+	PrometheusURL = "http://10.0.0.2:9090"
 	gatewayURL    = "http://10.0.0.3"
 	// drainDelay is capacity.scaleDownDelay of the shops: long enough for the
 	// gateway to have taken the endpoints away, short enough for a suite.
@@ -64,6 +64,8 @@ type Options struct {
 	WithoutMutatingPolicies bool
 	// WithoutController leaves starting it to the caller.
 	WithoutController bool
+	// GoldenSignals has the chart make its template of what a mesh counts.
+	GoldenSignals bool
 	// Namespaces are made, and are those that Weir works in. Absent: all.
 	Namespaces []string
 }
@@ -77,6 +79,7 @@ func (o Options) values() map[string]any {
 	return map[string]any{
 		"mutatingAdmissionPolicy": map[string]any{"enabled": !o.WithoutMutatingPolicies},
 		"watchNamespaces":         namespaces,
+		"analysisTemplates":       map[string]any{"goldenSignals": map[string]any{"create": o.GoldenSignals}},
 	}
 }
 
@@ -154,7 +157,7 @@ func (w *World) createMetricSource(ctx context.Context) error {
 		Spec: v1alpha1.MetricSourceSpec{
 			Type: "Prometheus",
 			Prometheus: &v1alpha1.PrometheusSource{
-				URL: prometheusURL,
+				URL: PrometheusURL,
 				RequestsByService: &v1alpha1.ServiceRequests{
 					Total: "sandbox_gateway_requests_total", ServiceLabel: "service", NamespaceLabel: "namespace",
 				},

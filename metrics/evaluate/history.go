@@ -31,18 +31,30 @@ const (
 type history struct {
 	start  time.Time
 	origin judge.Origin
-	// until is up to when all samples of pods have been read. Newer ones may have
+	// until is up to when all samples of the owners have been read. Newer ones may have
 	// been, and are read again.
 	until   time.Time
-	pods    map[string]bool
+	owners  map[string]bool
 	series  map[string]*tracked
 	windows judge.Windows
+	// instances are the times of the first sample of each of those that count for both
+	// versions, nil where each pod counts for itself. besides is what is known of the
+	// series of the other version.
+	instances map[string]time.Time
+	besides   freshness
+}
+
+// freshness of series: the time of the newest sample, and that between two scrapes,
+// zero when it is not known yet.
+type freshness struct {
+	newest   time.Time
+	interval time.Duration
 }
 
 // tracked is one counter.
 type tracked struct {
 	counter judge.Counter
-	pod     string
+	owner   string
 	// gaps between its last samples.
 	gaps []time.Duration
 }
@@ -53,37 +65,54 @@ const keptGaps = 10
 // counted is what the counters of one version say at a look.
 type counted struct {
 	windows judge.Windows
-	// pods with samples of the total, and the time of the newest one.
-	pods   map[string]bool
-	newest time.Time
-	// interval between scrapes, zero when it is not known yet.
-	interval time.Duration
+	// owners with samples of the total.
+	owners map[string]bool
+	// Of those samples, and of those of the other version where its series are read too.
+	freshness
 	// anyBad tells whether there is a counter of bad events at all.
 	anyBad bool
 }
 
-// question reads the counters of pods between two times.
-type question func(ctx context.Context, pods []string, from, to time.Time) (counters, error)
+// question reads the counters of owners between two times.
+type question func(ctx context.Context, owners []string, from, to time.Time) (counters, error)
 
+// newHistory is one of series of which each pod counts for itself.
 func newHistory(start time.Time, origin judge.Origin) *history {
 	return &history{
 		start: start, origin: origin, until: start.Add(-lookback),
-		pods: map[string]bool{}, series: map[string]*tracked{}, windows: judge.Windows{Start: start},
+		owners: map[string]bool{}, series: map[string]*tracked{}, windows: judge.Windows{Start: start},
 	}
+}
+
+// newSharedHistory is one of series of others than the pods, such as proxies that
+// call them. They may have counted for releases before this one.
+func newSharedHistory(start time.Time) *history {
+	h := newHistory(start, judge.Zero)
+	h.instances = map[string]time.Time{}
+	return h
+}
+
+// from is where a series begins to count. One that begins after the first scrape of
+// its instance began at zero, as the instance was there and did not have it.
+func (h *history) from(s metrics.Series) time.Time {
+	if first, ok := h.instances[s.Labels[instanceLabel]]; ok && first.After(h.start) {
+		return first
+	}
+	return h.start
 }
 
 // count adds what has come since, and gives the counts up to now. An error leaves
 // what was counted until then. Reading something again counts nothing twice, as
 // each counter knows its last sample.
-func (h *history) count(ctx context.Context, ask question, pods []string, now time.Time) (counted, error) {
-	unknown := slices.DeleteFunc(slices.Clone(pods), func(pod string) bool { return h.pods[pod] })
+func (h *history) count(ctx context.Context, ask question, owners []string, now time.Time) (counted, error) {
+	unknown := slices.DeleteFunc(slices.Clone(owners), func(owner string) bool { return h.owners[owner] })
 	if err := h.read(ctx, ask, unknown, h.start.Add(-lookback), h.until); err != nil {
 		return counted{}, err
 	}
-	for _, pod := range unknown {
-		h.pods[pod] = true
+	for _, owner := range unknown {
+		h.owners[owner] = true
 	}
-	if err := h.read(ctx, ask, pods, h.until, now); err != nil {
+	if err := h.read(ctx, ask, owners, h.until, now); err != nil {
 		return counted{}, err
 	}
 	c := h.counted()
@@ -93,14 +122,14 @@ func (h *history) count(ctx context.Context, ask question, pods []string, now ti
 	return c, nil
 }
 
-// read counts the samples of pods between two times, in portions.
-func (h *history) read(ctx context.Context, ask question, pods []string, from, to time.Time) error {
-	for len(pods) > 0 && from.Before(to) {
+// read counts the samples of owners between two times, in portions.
+func (h *history) read(ctx context.Context, ask question, owners []string, from, to time.Time) error {
+	for len(owners) > 0 && from.Before(to) {
 		end := from.Add(portion)
 		if end.After(to) {
 			end = to
 		}
-		c, err := ask(ctx, pods, from, end)
+		c, err := ask(ctx, owners, from, end)
 		if err != nil {
 			return err
 		}
@@ -125,17 +154,25 @@ func settledAt(newest, now time.Time) time.Time {
 
 // add counts samples.
 func (h *history) add(c counters) {
+	if h.instances != nil {
+		for instance, first := range firstScrapes(slices.Concat(c.total, c.bad, c.besides)) {
+			if at, ok := h.instances[instance]; !ok || first.Before(at) {
+				h.instances[instance] = first
+			}
+		}
+		h.besides = h.besides.with(c.besides)
+	}
 	grown := func(prefix string, series []metrics.Series) []judge.Increase {
 		var all []judge.Increase
 		for _, s := range series {
 			k := prefix + key(s.Labels)
 			t, ok := h.series[k]
 			if !ok {
-				t = &tracked{pod: s.Pod}
+				t = &tracked{owner: s.Owner}
 				h.series[k] = t
 			}
 			t.gaps = t.gapsWith(s.Samples)
-			all = append(all, t.counter.Increases(samples(s), h.start, h.origin)...)
+			all = append(all, t.counter.Increases(samples(s), h.from(s), h.origin)...)
 		}
 		return all
 	}
@@ -144,7 +181,7 @@ func (h *history) add(c counters) {
 
 // counted is what all counters say.
 func (h *history) counted() counted {
-	c := counted{windows: h.windows, pods: map[string]bool{}}
+	c := counted{windows: h.windows, owners: map[string]bool{}, freshness: h.besides}
 	var gaps []time.Duration
 	for key, t := range h.series {
 		if strings.HasPrefix(key, badKey) {
@@ -155,14 +192,27 @@ func (h *history) counted() counted {
 		if !ok {
 			continue
 		}
-		c.pods[t.pod] = true
+		c.owners[t.owner] = true
 		gaps = append(gaps, t.gaps...)
 		if last.Time.After(c.newest) {
 			c.newest = last.Time
 		}
 	}
-	c.interval = median(gaps)
+	if usual := median(gaps); usual > 0 {
+		c.interval = usual
+	}
 	return c
+}
+
+// with is the freshness when more series have been read.
+func (f freshness) with(series []metrics.Series) freshness {
+	if last := newest(series); last.After(f.newest) {
+		f.newest = last
+	}
+	if usual := intervalOf(series); usual > 0 {
+		f.interval = usual
+	}
+	return f
 }
 
 // gapsWith are the last gaps when samples follow.
@@ -228,7 +278,8 @@ type memoryKey struct {
 	release                       int64
 	start                         time.Time
 	source                        metrics.Source
-	bad, total                    string
+	// question is what is asked, and of whom.
+	question string
 }
 
 // remembered is a history that one look at a time may use.
@@ -257,14 +308,14 @@ func (m *memory) get(k memoryKey, now time.Time) *remembered {
 	return r
 }
 
-// count counts with the history, or without one from the beginning.
-func (r *remembered) count(ctx context.Context, ask question, start time.Time, pods []string, now time.Time) (counted, error) {
+// count counts with the history, or with a new one from the beginning.
+func (r *remembered) count(ctx context.Context, p party, ask question, start, now time.Time) (counted, error) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if r.history == nil || now.Before(r.history.until) {
-		// The canary's pods are of this release: a counter that begins has
-		// counted from zero since.
-		r.history = newHistory(start, judge.Zero)
+		// A canary's pods are of this release: a counter that begins has counted from
+		// zero since.
+		r.history = p.history(start, judge.Zero)
 	}
-	return r.history.count(ctx, ask, pods, now)
+	return r.history.count(ctx, ask, p.names, now)
 }

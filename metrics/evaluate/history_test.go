@@ -105,8 +105,8 @@ type reading struct {
 	gap      bool
 }
 
-func (r *reading) Counters(ctx context.Context, selector v1alpha1.Selector, namespace string, pods []string, start, end time.Time) ([]metrics.Series, error) {
-	series, err := r.world.Counters(ctx, selector, namespace, pods, start, end)
+func (r *reading) Counters(ctx context.Context, selector v1alpha1.Selector, owners metrics.Owners, start, end time.Time) ([]metrics.Series, error) {
+	series, err := r.world.Counters(ctx, selector, owners, start, end)
 	for _, s := range series {
 		r.samples += len(s.Samples)
 	}

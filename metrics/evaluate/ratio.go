@@ -24,94 +24,78 @@ const (
 	minPace, maxPace = time.Second, 15 * time.Second
 )
 
-// ratioTest is a RatioMetric, parsed.
-type ratioTest struct {
-	bad, total promql.Selector
-	max        float64
-	// text of the limit, as it was written.
-	text string
-}
+// counters are samples of one version, and of all events of the other one where what
+// counts them is shared.
+type counters struct{ bad, total, besides []metrics.Series }
 
-// parseRatio parses a metric. The error names the field.
-func parseRatio(m v1alpha1.RatioMetric) (ratioTest, error) {
-	bad, err := promql.ParseSelector(string(m.Bad))
-	if err != nil {
-		return ratioTest{}, fmt.Errorf("bad: %w", err)
-	}
-	total, err := promql.ParseSelector(string(m.Total))
-	if err != nil {
-		return ratioTest{}, fmt.Errorf("total: %w", err)
-	}
-	limit, err := parsePercent(m.MaxRatio)
-	if err != nil {
-		return ratioTest{}, fmt.Errorf("maxRatio: %w", err)
-	}
-	return ratioTest{bad: bad, total: total, max: limit, text: m.MaxRatio}, nil
-}
-
-// counters are samples of one version.
-type counters struct{ bad, total []metrics.Series }
-
-// ratio judges bad events against all events of the canary's pods.
+// ratio judges bad events against all events of the canary.
 func (l *look) ratio(ctx context.Context, source metrics.Source, metric v1alpha1.RatioMetric) (outcome, error) {
-	test, err := parseRatio(metric)
-	if err != nil {
-		return outcome{}, &metrics.Error{Failure: metrics.BadQuery, Message: err.Error()}
-	}
-	pods := l.request.CanaryPods
-	if len(pods) == 0 {
-		return l.inconclusive(ReasonNotSeenYet, "the canary has no pod yet"), nil
-	}
-	canary, err := l.memory.get(l.key(source, metric), l.request.Now).count(ctx, l.ask(source, test), l.request.Start, pods, l.request.Now)
+	test, err := l.ratioTest(metric)
 	if err != nil {
 		return outcome{}, err
 	}
-	cover, err := l.coverage(ctx, source, canary, pods)
+	party := l.party(test, canaryVersion)
+	if len(party.names) == 0 {
+		return l.inconclusive(ReasonNotSeenYet, "the canary has no "+party.kind()+" yet"), nil
+	}
+	canary, err := l.memory.get(l.key(source, test, party), l.request.Now).
+		count(ctx, party, l.ask(source, test, party), l.request.Start, l.request.Now)
+	if err != nil {
+		return outcome{}, err
+	}
+	doubt, err := l.doubt(ctx, source, test, party, canary)
 	if err != nil {
 		return outcome{}, err
 	}
 	o, err := l.judge(ctx, source, test, canary)
-	if err != nil || o.value == v1alpha1.VerdictFail {
-		return o, err // Evidence stands, whatever else is not seen.
+	if err != nil || o.value == v1alpha1.VerdictFail || doubt == nil {
+		return o, err // Evidence of a failure stands, whatever else is not seen.
 	}
-	if doubt := l.doubt(cover, len(pods)); doubt != nil {
-		return *doubt, nil
-	}
-	return o, nil
+	return *doubt, nil
 }
 
 // key of a metric of this release.
-func (l *look) key(source metrics.Source, metric v1alpha1.RatioMetric) memoryKey {
+func (l *look) key(source metrics.Source, test ratioTest, party party) memoryKey {
 	return memoryKey{
 		namespace: l.request.Namespace, workload: l.request.Workload, revision: l.request.CanaryRevision,
 		release: l.request.Release, start: l.request.Start, source: source,
-		bad: string(metric.Bad), total: string(metric.Total),
+		question: test.question() + party.question(),
 	}
 }
 
-// ask reads the samples of both counters. Where the text shows that bad events
-// are among all events, one question has both, of the same scrapes.
-func (l *look) ask(source metrics.Source, test ratioTest) question {
-	return func(ctx context.Context, pods []string, from, to time.Time) (counters, error) {
+// ask reads the samples of the counters. Where the text shows that bad events are
+// among all events, one question has both, of the same scrapes.
+func (l *look) ask(source metrics.Source, test ratioTest, party party) question {
+	return func(ctx context.Context, names []string, from, to time.Time) (counters, error) {
+		owners := party.owners
+		owners.Names = slices.Concat(names, party.besides)
+		var c counters
 		read := func(s promql.Selector) ([]metrics.Series, error) {
-			return source.Counters(ctx, v1alpha1.Selector(s.String()), l.request.Namespace, pods, from, to)
+			series, err := source.Counters(ctx, v1alpha1.Selector(s.String()), owners, from, to)
+			own, besides := party.split(series)
+			c.besides = append(c.besides, besides...)
+			return own, err //nolint:wrapcheck // The source says what was asked and what came.
 		}
-		if !test.bad.Within(test.total) {
-			// Bad events first: a scrape that comes in between adds to the total only.
-			bad, err := read(test.bad)
+		// Bad events first: a scrape that comes in between adds to the total only.
+		for _, s := range test.bad {
+			if test.within(s) {
+				continue
+			}
+			bad, err := read(s)
 			if err != nil {
 				return counters{}, err
 			}
-			total, err := read(test.total)
-			return counters{bad: bad, total: total}, err
+			c.bad = append(c.bad, bad...)
 		}
-		total, err := read(test.total)
-		if err != nil {
-			return counters{}, err
+		for _, s := range test.total {
+			total, err := read(s)
+			if err != nil {
+				return counters{}, err
+			}
+			c.total = append(c.total, total...)
 		}
-		c := counters{total: total}
-		for _, series := range total {
-			if test.bad.Matches(series.Labels) {
+		for _, series := range c.total {
+			if test.among(series.Labels) {
 				c.bad = append(c.bad, series)
 			}
 		}
@@ -143,7 +127,7 @@ func (l *look) judge(ctx context.Context, source metrics.Source, test ratioTest,
 	default:
 		o.reason, o.message = ReasonNotProven, unprovenText(test.text, test.max, step)
 	}
-	if !canary.anyBad && step.Total > 0 && test.bad.Name() != test.total.Name() {
+	if !canary.anyBad && step.Total > 0 && test.separate() {
 		o.message += "; no series matches bad" // Nobody failed, or the name is wrong.
 	}
 	return o, nil
@@ -166,11 +150,11 @@ func (l *look) few(step judge.Finding, newest time.Time) (reason, message string
 // beside a failure. It decides nothing, so trouble with it is none.
 func (l *look) stable(ctx context.Context, source metrics.Source, test ratioTest) string {
 	const most = 100 // Pods beyond that are not worth the query.
-	pods := l.request.StablePods
-	if len(pods) == 0 || len(pods) > most || l.request.Now.Sub(l.request.Start) > portion {
+	party := l.party(test, stableVersion)
+	if len(party.names) == 0 || len(party.names) > most || l.request.Now.Sub(l.request.Start) > portion {
 		return ""
 	}
-	c, err := newHistory(l.request.Start, judge.Unknown).count(ctx, l.ask(source, test), pods, l.request.Now)
+	c, err := party.history(l.request.Start, judge.Unknown).count(ctx, l.ask(source, test, party), party.names, l.request.Now)
 	if err != nil {
 		return ""
 	}
@@ -190,8 +174,9 @@ type coverage struct {
 
 // coverage asks which pods the source scrapes when some have no counter: those
 // without any request have none either.
-func (l *look) coverage(ctx context.Context, source metrics.Source, canary counted, pods []string) (coverage, error) {
-	c := coverage{seen: known(pods, canary.pods), newest: canary.newest, maxAge: maxAge(canary.interval)}
+func (l *look) coverage(ctx context.Context, source metrics.Source, canary counted, party party) (coverage, error) {
+	pods := party.names
+	c := coverage{seen: known(pods, canary.owners), newest: canary.newest, maxAge: maxAge(canary.interval)}
 	if c.seen == len(pods) {
 		return c, nil
 	}
@@ -199,7 +184,9 @@ func (l *look) coverage(ctx context.Context, source metrics.Source, canary count
 	if l.request.Now.Sub(from) > portion {
 		from = l.request.Now.Add(-portion)
 	}
-	up, err := source.Counters(ctx, "up", l.request.Namespace, pods, from, l.request.Now)
+	owners := party.owners
+	owners.Names = pods
+	up, err := source.Counters(ctx, "up", owners, from, l.request.Now)
 	if err != nil {
 		return coverage{}, err //nolint:wrapcheck // The source says what was asked and what came.
 	}
@@ -210,7 +197,7 @@ func (l *look) coverage(ctx context.Context, source metrics.Source, canary count
 		c.seen = len(pods)
 		return c, nil
 	}
-	c.seen = known(pods, canary.pods, podsOf(up))
+	c.seen = known(pods, canary.owners, podsOf(up))
 	if n := newest(up); n.After(c.newest) {
 		c.newest = n
 	}
@@ -236,7 +223,7 @@ func podsOf(series []metrics.Series) map[string]bool {
 	pods := map[string]bool{}
 	for _, s := range series {
 		if len(s.Samples) > 0 {
-			pods[s.Pod] = true
+			pods[s.Owner] = true
 		}
 	}
 	return pods
@@ -255,26 +242,64 @@ func succeeded(up []metrics.Series) []metrics.Series {
 }
 
 // doubt is why the samples do not suffice for a verdict that is not a failure,
-// nil when they do. Fewer than half of the pods may be unseen, as those are that
-// came and went between two scrapes.
-func (l *look) doubt(c coverage, pods int) *outcome {
-	begin := l.request.Start
-	if l.request.StepStart.After(begin) {
-		begin = l.request.StepStart
+// nil when they do.
+func (l *look) doubt(ctx context.Context, source metrics.Source, test ratioTest, party party, canary counted) (*outcome, error) {
+	if party.shared() {
+		return l.unheard(test, party, canary.freshness), nil
 	}
-	var o outcome
-	switch missing, age := pods-c.seen, l.request.Now.Sub(c.newest); {
-	case 2*missing >= pods && l.early(begin):
-		o = l.inconclusive(ReasonNotSeenYet, fmt.Sprintf("the source has seen %d of %d pods of the canary so far", c.seen, pods))
+	cover, err := l.coverage(ctx, source, canary, party)
+	if err != nil {
+		return nil, err
+	}
+	return l.unseen(cover, len(party.names)), nil
+}
+
+// unseen is the doubt where each pod counts for itself. Fewer than half of the pods
+// may be unseen, as those are that came and went between two scrapes.
+func (l *look) unseen(c coverage, pods int) *outcome {
+	switch missing := pods - c.seen; {
+	case 2*missing >= pods && l.early(l.begin()):
+		return new(l.inconclusive(ReasonNotSeenYet, fmt.Sprintf("the source has seen %d of %d pods of the canary so far", c.seen, pods))).at(c.newest)
 	case 2*missing >= pods:
-		o = l.noData(metrics.NoSeries, fmt.Sprintf("the source has no samples of %d of %d pods of the canary: are they scraped?", missing, pods), time.Time{})
-	case age > c.maxAge:
-		o = l.noData(metrics.StaleData, fmt.Sprintf("the newest sample of the canary is %s old", age.Round(time.Second)), c.newest)
-	default:
+		return new(l.noData(metrics.NoSeries, fmt.Sprintf("the source has no samples of %d of %d pods of the canary: are they scraped?", missing, pods), time.Time{})).at(c.newest)
+	}
+	return l.stale(c.newest, c.maxAge)
+}
+
+// unheard is the doubt where others than the pods count, as long as nothing is known
+// of either version. A canary alone without samples got no requests.
+func (l *look) unheard(test ratioTest, party party, f freshness) *outcome {
+	switch {
+	case f.newest.IsZero() && l.early(l.begin()):
+		return new(l.inconclusive(ReasonNotSeenYet, "nothing that carries the traffic has counted a request yet"))
+	case f.newest.IsZero():
+		return new(l.noData(metrics.NoSeries, fmt.Sprintf("the source has no series %s: are the proxies of the callers, and gateways, in the mesh and scraped?",
+			party.describe(test.total)), time.Time{}))
+	}
+	return l.stale(f.newest, maxAge(f.interval))
+}
+
+// begin of what is looked at: the step, or else the release.
+func (l *look) begin() time.Time {
+	if l.request.StepStart.After(l.request.Start) {
+		return l.request.StepStart
+	}
+	return l.request.Start
+}
+
+// stale is the doubt about samples that are too old, nil for none.
+func (l *look) stale(newest time.Time, most time.Duration) *outcome {
+	age := l.request.Now.Sub(newest)
+	if age <= most {
 		return nil
 	}
-	o.newest = c.newest
-	return &o
+	return new(l.noData(metrics.StaleData, fmt.Sprintf("the newest sample of the canary is %s old", age.Round(time.Second)), newest)).at(newest)
+}
+
+// at notes the time of the newest data.
+func (o *outcome) at(newest time.Time) *outcome {
+	o.newest = newest
+	return o
 }
 
 // newest is the time of the newest sample.

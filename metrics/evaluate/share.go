@@ -48,7 +48,7 @@ func MeasureShare(ctx context.Context, source metrics.Source, namespace string, 
 		var counter judge.Counter
 		for _, i := range counter.Increases(samples(s), from, judge.Zero) {
 			share.Total += i.Count
-			if slices.Contains(canary, s.Service) {
+			if slices.Contains(canary, s.Owner) {
 				share.Canary += i.Count
 			}
 		}

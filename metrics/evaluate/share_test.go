@@ -28,7 +28,7 @@ func (g *gateway) RequestsByService(_ context.Context, _ string, services []stri
 
 // gatewaySeries is a series of a Service at a gateway: pairs of seconds and values.
 func gatewaySeries(service, instance string, pairs ...float64) metrics.Series {
-	s := metrics.Series{Service: service, Labels: map[string]string{"instance": instance}}
+	s := metrics.Series{Owner: service, Labels: map[string]string{"instance": instance}}
 	for i := 0; i < len(pairs); i += 2 {
 		s.Samples = append(s.Samples, metrics.Sample{Time: after(pairs[i]), Value: pairs[i+1]})
 	}

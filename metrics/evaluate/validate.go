@@ -84,10 +84,21 @@ func validateMetric(m v1alpha1.Metric, parameters []v1alpha1.Parameter, at *fiel
 
 func validateRatio(m v1alpha1.RatioMetric, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	for _, s := range []struct {
+	counted := []struct {
 		name string
 		text v1alpha1.Selector
-	}{{"bad", m.Bad}, {"total", m.Total}} {
+	}{{"bad", m.Bad}, {"total", m.Total}}
+	switch {
+	case m.Signal == "":
+	case m.Signal != v1alpha1.SignalRequestErrors:
+		errs = append(errs, field.NotSupported(at.Child("signal"), m.Signal, []v1alpha1.Signal{v1alpha1.SignalRequestErrors}))
+		counted = nil
+	case m.Bad != "" || m.Total != "":
+		errs = append(errs, field.Invalid(at.Child("signal"), m.Signal, "it stands for bad and total: give either signal, or bad and total"))
+	default:
+		counted = nil
+	}
+	for _, s := range counted {
 		if _, err := promql.ParseSelector(string(s.text)); err != nil {
 			errs = append(errs, field.Invalid(at.Child(s.name), s.text, err.Error()))
 		}

@@ -46,6 +46,15 @@ func TestValidate(t *testing.T) {
 		"Selectors": {reason: "every field is checked", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) {
 			s.Metrics[0].Ratio = &v1alpha1.RatioMetric{Bad: `rate(x[1m])`, Total: `{a="1"}`, MaxRatio: "150%"}
 		}), want: []string{"spec.metrics[0].ratio.bad", "not of the form", "spec.metrics[0].ratio.total", "must begin with the name", "spec.metrics[0].ratio.maxRatio", "not a percentage"}},
+		"Signal": {reason: "a signal needs no selectors", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) {
+			s.Metrics[0].Ratio = &v1alpha1.RatioMetric{Signal: v1alpha1.SignalRequestErrors, MaxRatio: "1%"}
+		})},
+		"SignalAndMore": {reason: "and has none", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) {
+			s.Metrics[0].Ratio.Signal = v1alpha1.SignalRequestErrors
+		}), want: []string{"spec.metrics[0].ratio.signal", "give either signal, or bad and total"}},
+		"OtherSignal": {reason: "signals are those there are", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) {
+			s.Metrics[0].Ratio = &v1alpha1.RatioMetric{Signal: "Saturation", MaxRatio: "1%"}
+		}), want: []string{"spec.metrics[0].ratio.signal", `Unsupported value: "Saturation"`}},
 		"Limit":    {reason: "numbers are numbers", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) { s.Metrics[1].Condition.FailWhen.Value = "NaN" }), want: []string{"spec.metrics[1].condition.failWhen", "not a decimal number"}},
 		"Operator": {reason: "operators are those there are", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) { s.Metrics[1].Condition.FailWhen.Operator = "Equal" }), want: []string{"spec.metrics[1].condition.failWhen", "none of LessThan"}},
 		"Interval": {reason: "an interval is a duration", spec: with(func(s *v1alpha1.AnalysisTemplateSpec) { s.Metrics[1].Condition.Interval = "often" }), want: []string{"spec.metrics[1].condition.interval", "not of the form 90s"}},

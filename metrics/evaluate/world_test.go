@@ -86,7 +86,7 @@ func (w *world) trouble(query string) error {
 	return nil
 }
 
-func (w *world) Counters(_ context.Context, selector v1alpha1.Selector, _ string, pods []string, start, end time.Time) ([]metrics.Series, error) {
+func (w *world) Counters(_ context.Context, selector v1alpha1.Selector, owners metrics.Owners, start, end time.Time) ([]metrics.Series, error) {
 	if err := w.trouble(string(selector)); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (w *world) Counters(_ context.Context, selector v1alpha1.Selector, _ string
 	}
 	var all []metrics.Series
 	for i, p := range w.pods {
-		if !slices.Contains(pods, p.name) || p.unscraped {
+		if !slices.Contains(owners.Names, p.name) || p.unscraped {
 			continue
 		}
 		one := func(value float64) func(float64) float64 { return func(float64) float64 { return value } }
@@ -120,7 +120,7 @@ func (w *world) Counters(_ context.Context, selector v1alpha1.Selector, _ string
 			if !s.Matches(c.labels) || name == "up" && w.noUp || name != "up" && p.down {
 				continue
 			}
-			series := metrics.Series{Pod: p.name, Labels: c.labels}
+			series := metrics.Series{Owner: p.name, Labels: c.labels}
 			// Each pod is scraped at an offset of its own.
 			for t := -600 + float64(i)*0.7; after(t).Before(end.Add(time.Nanosecond)); t += w.scrape {
 				if w.scraped(p, t) && after(t).After(start) && (c.zero || c.count(t) > 0) {

@@ -10,6 +10,7 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
+	"github.com/weir-dev/weir/metrics"
 )
 
 // withTransport is a source whose server is a round tripper.
@@ -29,3 +30,6 @@ func withTransport(t *testing.T, rt http.RoundTripper) *Source {
 func tlsAskingForClients() *tls.Config {
 	return &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
 }
+
+// shopOwners are pods of the namespace shop.
+func shopOwners(pods []string) metrics.Owners { return metrics.Owners{Namespace: "shop", Names: pods} }

@@ -26,9 +26,9 @@ const (
 	// DefaultMaxBytes of an answer.
 	DefaultMaxBytes = 16 << 20
 
-	// podsPerQuery and timePerQuery bound one query; more are asked in several.
-	podsPerQuery = 100
-	timePerQuery = 2 * time.Hour
+	// namesPerQuery, of pods or Services, and timePerQuery bound one query; more are asked in several.
+	namesPerQuery = 100
+	timePerQuery  = 2 * time.Hour
 	// maxSamples bounds the samples of one question, in all its queries.
 	maxSamples = 1_000_000
 	// staleAfter is how old the newest sample of a namespace may be at a look.
@@ -191,23 +191,26 @@ func fresh(newest []float64, at time.Time) bool {
 }
 
 // Counters implements metrics.Source.
-func (s *Source) Counters(ctx context.Context, selector v1alpha1.Selector, namespace string, pods []string, start, end time.Time) ([]metrics.Series, error) {
+func (s *Source) Counters(ctx context.Context, selector v1alpha1.Selector, owners metrics.Owners, start, end time.Time) ([]metrics.Series, error) {
+	if owners.Label == "" {
+		owners.Label, owners.NamespaceLabel = s.spec.PodLabel, s.spec.NamespaceLabel
+	}
 	parsed, err := promql.ParseSelector(string(selector))
 	if err != nil {
 		return nil, badQuery(err)
 	}
-	parsed = parsed.With(s.spec.NamespaceLabel, namespace)
+	parsed = parsed.With(owners.NamespaceLabel, owners.Namespace)
 	var all []metrics.Series
 	budget := maxSamples
-	for chunk := range slices.Chunk(pods, podsPerQuery) {
-		series, err := s.raw(ctx, namespace, parsed.With(s.spec.PodLabel, chunk...), start, end, &budget)
+	for chunk := range slices.Chunk(owners.Names, namesPerQuery) {
+		series, err := s.raw(ctx, owners.Namespace, parsed.With(owners.Label, chunk...), start, end, &budget)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, series...)
 	}
 	for i := range all {
-		all[i].Pod = all[i].Labels[s.spec.PodLabel]
+		all[i].Owner = all[i].Labels[owners.Label]
 	}
 	return all, nil
 }
@@ -218,16 +221,9 @@ func (s *Source) RequestsByService(ctx context.Context, namespace string, servic
 	if requests == nil || len(services) == 0 {
 		return nil, false, nil
 	}
-	parsed, err := promql.ParseSelector(string(requests.Total))
-	if err != nil {
-		return nil, true, badQuery(err)
-	}
-	parsed = parsed.With(requests.NamespaceLabel, namespace).With(requests.ServiceLabel, services...)
-	budget := maxSamples
-	series, err := s.raw(ctx, namespace, parsed, start, end, &budget)
-	for i := range series {
-		series[i].Service = series[i].Labels[requests.ServiceLabel]
-	}
+	series, err := s.Counters(ctx, requests.Total, metrics.Owners{
+		Namespace: namespace, Names: services, Label: requests.ServiceLabel, NamespaceLabel: requests.NamespaceLabel,
+	}, start, end)
 	return series, true, err
 }
 

@@ -142,15 +142,15 @@ func TestCounters(t *testing.T) {
 		{"metric":{"__name__":"r","code":"500","pod":"web-2"},"values":[[%v,"1"]]}]`, stamp(0), stamp(15), stamp(30), stamp(15.5))
 	var got asked
 	s := serve(t, got.handler(says(http.StatusOK, success("matrix", result))))
-	series, err := s.Counters(t.Context(), `r{code!="404"}`, "shop", []string{"web-1", `web-2"} or up{a="`}, noon, noon.Add(30*time.Second))
+	series, err := s.Counters(t.Context(), `r{code!="404"}`, shopOwners([]string{"web-1", `web-2"} or up{a="`}), noon, noon.Add(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []metrics.Series{
-		{Pod: "web-1", Labels: map[string]string{"__name__": "r", "code": "200", "pod": "web-1"}, Samples: []metrics.Sample{
+		{Owner: "web-1", Labels: map[string]string{"__name__": "r", "code": "200", "pod": "web-1"}, Samples: []metrics.Sample{
 			{Time: noon.Add(15 * time.Second), Value: 5}, {Time: noon.Add(30 * time.Second), Value: 9},
 		}},
-		{Pod: "web-2", Labels: map[string]string{"__name__": "r", "code": "500", "pod": "web-2"}, Samples: []metrics.Sample{
+		{Owner: "web-2", Labels: map[string]string{"__name__": "r", "code": "500", "pod": "web-2"}, Samples: []metrics.Sample{
 			{Time: noon.Add(15500 * time.Millisecond), Value: 1},
 		}},
 	}
@@ -182,7 +182,7 @@ func TestCountersInParts(t *testing.T) {
 	for i := range 150 {
 		pods = append(pods, fmt.Sprintf("pod-%d", i))
 	}
-	series, err := s.Counters(t.Context(), "r", "shop", pods, noon, noon.Add(5*time.Hour))
+	series, err := s.Counters(t.Context(), "r", shopOwners(pods), noon, noon.Add(5*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,14 +191,14 @@ func TestCountersInParts(t *testing.T) {
 	}
 	counts := map[string]int{}
 	for _, one := range series {
-		counts[one.Pod] = len(one.Samples)
+		counts[one.Owner] = len(one.Samples)
 	}
 	// The last part is one hour long, so the sample two hours before its end is
 	// not of its range.
 	if diff := cmp.Diff(map[string]int{"pod-0": 3, "pod-100": 3}, counts); diff != "" {
 		t.Errorf("one series a pod, no sample twice: -want, +got:\n%s", diff)
 	}
-	if none, err := s.Counters(t.Context(), "r", "shop", nil, noon, noon.Add(time.Hour)); len(none) != 0 || err != nil || len(got.forms) != 6 {
+	if none, err := s.Counters(t.Context(), "r", shopOwners(nil), noon, noon.Add(time.Hour)); len(none) != 0 || err != nil || len(got.forms) != 6 {
 		t.Errorf("without pods nothing is asked: got %v, %v and %d queries", none, err, len(got.forms)-6)
 	}
 }
@@ -220,7 +220,7 @@ func TestRequestsByService(t *testing.T) {
 	}
 	var services []string
 	for _, one := range series {
-		services = append(services, one.Service)
+		services = append(services, one.Owner)
 	}
 	if diff := cmp.Diff([]string{"web", "web-canary"}, services); diff != "" {
 		t.Errorf("the Service of each series: -want, +got:\n%s", diff)
@@ -302,7 +302,7 @@ func TestBadAnswers(t *testing.T) {
 				}
 			})
 			_, errValues := s.Values(t.Context(), "shop", "q", metrics.Looks{Start: noon, Step: time.Second, Count: 2})
-			_, errCounters := s.Counters(t.Context(), "r", "shop", []string{"p"}, noon, noon.Add(time.Minute))
+			_, errCounters := s.Counters(t.Context(), "r", shopOwners([]string{"p"}), noon, noon.Add(time.Minute))
 			for what, err := range map[string]error{"Values": errValues, "Counters": errCounters} {
 				var got *metrics.Error
 				if !errors.As(err, &got) {
@@ -321,7 +321,7 @@ func TestBadAnswers(t *testing.T) {
 
 func TestWarningsOfQuery(t *testing.T) {
 	s := serve(t, says(http.StatusOK, `{"status":"success","warnings":["PromQL warning: mixed"],"infos":["PromQL info: x"],"data":{"resultType":"matrix","result":[]}}`))
-	if _, err := s.Counters(t.Context(), "r", "shop", []string{"p"}, noon, noon.Add(time.Minute)); err != nil {
+	if _, err := s.Counters(t.Context(), "r", shopOwners([]string{"p"}), noon, noon.Add(time.Minute)); err != nil {
 		t.Errorf("remarks about the query do not make an answer incomplete: %v", err)
 	}
 }
@@ -391,7 +391,7 @@ func TestBudget(t *testing.T) {
 		pods = append(pods, fmt.Sprint(i))
 	}
 	var got *metrics.Error
-	if _, err := s.Counters(t.Context(), "r", "shop", pods, noon, noon.Add(time.Hour)); !errors.As(err, &got) || got.Failure != metrics.AnswerTooLarge {
+	if _, err := s.Counters(t.Context(), "r", shopOwners(pods), noon, noon.Add(time.Hour)); !errors.As(err, &got) || got.Failure != metrics.AnswerTooLarge {
 		t.Errorf("two answers that are together beyond the budget: got %v", err)
 	}
 }
@@ -460,7 +460,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Errorf("a value that is no number: %+v", v)
 			}
 		}
-		series, err := s.Counters(t.Context(), "r", "shop", []string{"p"}, noon, noon.Add(time.Minute))
+		series, err := s.Counters(t.Context(), "r", shopOwners([]string{"p"}), noon, noon.Add(time.Minute))
 		if err != nil && len(series) > 0 {
 			t.Errorf("series and error %v", err)
 		}

@@ -3,6 +3,7 @@ package gatewayapi
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -97,6 +98,22 @@ func (r *report) answersOf(parent gatewayv1.ParentReference) []gatewayv1.RoutePa
 // it, and not all of them have accepted the route as it is now.
 func (r *report) disputed(parent gatewayv1.ParentReference) bool {
 	return several(r.answersOf(parent)) && r.parentAccepted(parent) != ""
+}
+
+// carriers are the controllers of all parents, sorted; none while a parent has not
+// reported, nor while it is known not to exist.
+func (r *report) carriers() []string {
+	names := map[string]bool{}
+	for _, parent := range r.spec.ParentRefs {
+		answers := r.answersOf(parent)
+		if len(answers) == 0 {
+			return nil
+		}
+		for _, a := range answers {
+			names[string(a.ControllerName)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // several tells whether reports are of more than one controller.

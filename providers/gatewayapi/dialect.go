@@ -131,5 +131,5 @@ func (d dialect) Status(ctx context.Context, object *unstructured.Unstructured, 
 		d.parents.find(ctx, r)
 	}
 	ok, message := r.accepted()
-	return split.Status{Accepted: ok, Processed: r.processed(), Message: message}
+	return split.Status{Accepted: ok, Processed: r.processed(), Message: message, Carriers: r.carriers()}
 }

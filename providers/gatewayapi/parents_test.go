@@ -105,3 +105,33 @@ func TestControllers(t *testing.T) {
 		})
 	}
 }
+
+// TestCarriers: who carries a route is who has reported on it for its parents.
+func TestCarriers(t *testing.T) {
+	report := func(parent, controller string) any {
+		status := parentStatus(parent, 1, "True", "True")
+		status["controllerName"] = controller
+		return status
+	}
+	cases := map[string]struct {
+		reason  string
+		reports []any
+		want    []string
+	}{
+		"None":  {reason: "nobody has taken the route"},
+		"Part":  {reason: "as long as one parent has not answered not all are known", reports: []any{report("edge", "b")}},
+		"All":   {reason: "each is named once", reports: []any{report("edge", "b"), report("inner", "a"), report("inner", "b")}, want: []string{"a", "b"}},
+		"Stray": {reason: "what is no parent any more says nothing", reports: []any{report("edge", "b"), report("inner", "b"), report("former", "a")}, want: []string{"b"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			route := simpleRoute("HTTPRoute", "ledger-http", "ledger")
+			route.Object["spec"].(map[string]any)["parentRefs"] = []any{map[string]any{"name": "edge"}, map[string]any{"name": "inner"}}
+			route.Object["status"] = map[string]any{"parents": tc.reports}
+			status := dialect{kind: "HTTPRoute", parents: parents{live: newCluster(t)}}.Status(t.Context(), route, false)
+			if diff := cmp.Diff(tc.want, status.Carriers); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

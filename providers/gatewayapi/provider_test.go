@@ -2,6 +2,7 @@ package gatewayapi
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -196,6 +197,10 @@ func TestObserve(t *testing.T) {
 			}
 			c := newCluster(t, objects...)
 			got, err := New(c, c).Observe(t.Context(), target, true)
+			if of := "is carried by example.com/gateway, of which no series are known"; !strings.Contains(got.Uncounted, of) {
+				t.Errorf("\n%s\nuncounted is %q, want that a route %s", tc.reason, got.Uncounted, of)
+			}
+			got.Uncounted = ""
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("\n%s\n-want +got:\n%s", tc.reason, diff)
 			}

@@ -29,6 +29,7 @@ func (dialect) Kind() split.Kind {
 		FirstWins:        true,
 		Matches:          "match",
 		Cookies:          true,
+		Carrier:          controllerName,
 		Install:          "install Istio 1.22 or newer",
 		NotFound: "one of another namespace cannot be split, since a Rollout writes in its own only: " +
 			"move its rules for this workload to a VirtualService here, to which that one delegates",

@@ -31,7 +31,9 @@ func New(c client.Client, live client.Reader) Provider {
 // mesh its policies are for routes of any kind. What istiod serves to proxies is
 // evidence that weights are in force; proxies may be nil.
 func Part(live client.Reader, proxies Proxies) split.Part {
-	return split.Part{Dialects: []split.Dialect{dialect{proxies: proxies, live: live}}, Attached: policies{live: live}.attached}
+	return split.Part{
+		Dialects: []split.Dialect{dialect{proxies: proxies, live: live}}, Attached: policies{live: live}.attached, Counters: counters(),
+	}
 }
 
 // Name of the provider.

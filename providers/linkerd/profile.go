@@ -42,6 +42,7 @@ var _ split.Dialect = profile{}
 func (profile) Kind() split.Kind {
 	return split.Kind{
 		GroupVersionKind: profileKind(),
+		Carrier:          destinationController,
 		Install:          "install Linkerd with its ServiceProfiles, or use an HTTPRoute with the Service as its parent",
 		NotFound:         "it has the full name of the Service, such as web.shop.svc.cluster.local, and lies in the namespace of the Service",
 	}

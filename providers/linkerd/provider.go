@@ -33,7 +33,7 @@ func New(c client.Client, live client.Reader) Provider {
 // that says where Linkerd would pass over those. What the destination controller
 // streams is evidence that weights are in force; streams may be nil.
 func Part(live client.Reader, streams Streams) split.Part {
-	return split.Part{Dialects: []split.Dialect{profile{streams: streams}}, Attached: routes{live: live}.attached}
+	return split.Part{Dialects: []split.Dialect{profile{streams: streams}}, Attached: routes{live: live}.attached, Counters: counters()}
 }
 
 // Name of the provider.

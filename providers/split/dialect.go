@@ -72,6 +72,9 @@ type Kind struct {
 	// NotFound says what else there is to know when an object is not there; it may
 	// be empty.
 	NotFound string
+	// Carrier is who carries all objects of the kind; empty where each object's status
+	// says so. See Part.Counters.
+	Carrier string
 }
 
 // Rule of a route, as it is: a list of weighted backends.
@@ -124,6 +127,9 @@ type Status struct {
 	Accepted, Processed, Unannounced bool
 	// Message says who has not accepted it and why, where that is so.
 	Message string
+	// Carriers are who carries the object; none while not all are known, or where the
+	// kind says it.
+	Carriers []string
 }
 
 // Stamped tells whether Weir has written an object and not given it back. One that is

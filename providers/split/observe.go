@@ -1,6 +1,8 @@
 package split
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/weir-dev/weir/providers"
@@ -10,6 +12,9 @@ import (
 type summary struct {
 	providers.Observation
 	routes, rules int
+	// counters by carrier, and whether it is not known of a route who carries it.
+	counters map[string]providers.RequestCounters
+	unknown  bool
 }
 
 // add a route that was read, and what its data plane says of it.
@@ -33,10 +38,46 @@ func (s *summary) add(r *route, status Status) {
 	if s.ForeignWriter == "" {
 		s.ForeignWriter = r.foreignWriter()
 	}
+	s.counted(r, status.Carriers)
 	s.Routes = append(s.Routes, r.String())
 	s.Services = append(s.Services, r.services()...)
 	slices.Sort(s.Services)
 	s.Services = slices.Compact(s.Services)
+}
+
+// counted notes the series in which the carriers of one more route count requests.
+// What no carrier of all routes counts would be missing from any sum.
+func (s *summary) counted(r *route, carriers []string) {
+	if carrier := r.dialect.Kind().Carrier; carrier != "" {
+		carriers = []string{carrier}
+	}
+	s.unknown = s.unknown || len(carriers) == 0
+	for _, c := range carriers {
+		counters, ok := s.counters[c]
+		switch {
+		case !ok:
+			s.uncounted(fmt.Sprintf("%s is carried by %s, of which no series are known", r, c))
+		case s.Requests != nil && !reflect.DeepEqual(*s.Requests, counters):
+			s.uncounted(fmt.Sprintf("%s is carried by another mesh, or in another way, than the routes before it", r))
+		default:
+			s.Requests = &counters
+		}
+	}
+}
+
+// uncounted notes why requests are not counted. The first reason speaks.
+func (s *summary) uncounted(why string) {
+	if s.Uncounted == "" {
+		s.Uncounted = why
+	}
+}
+
+// observation of all routes.
+func (s *summary) observation() providers.Observation {
+	if s.unknown || s.Uncounted != "" {
+		s.Requests = nil
+	}
+	return s.Observation
 }
 
 // carries notes what one more route carries beside weights.

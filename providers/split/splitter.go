@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,6 +36,9 @@ type Part struct {
 	Dialects []Dialect
 	// Attached is asked about routes of every kind; it may be nil.
 	Attached Attached
+	// Counters are the series in which a carrier of routes counts requests, by its name:
+	// that of a controller, as in the status of routes.
+	Counters map[string]providers.RequestCounters
 }
 
 // Attached finds what beside a target's routes, which were read live, keeps the twin of
@@ -49,17 +53,19 @@ type Splitter struct {
 	live     client.Reader
 	dialects []Dialect
 	policies []Attached
+	counters map[string]providers.RequestCounters
 }
 
 // New makes a splitter of the parts of providers, that reads from the cache of c,
 // or from live where it must know, and writes through c.
 func New(c client.Client, live client.Reader, parts ...Part) *Splitter {
-	p := &Splitter{cached: c, live: live}
+	p := &Splitter{cached: c, live: live, counters: map[string]providers.RequestCounters{}}
 	for _, part := range parts {
 		p.dialects = append(p.dialects, part.Dialects...)
 		if part.Attached != nil {
 			p.policies = append(p.policies, part.Attached)
 		}
+		maps.Copy(p.counters, part.Counters)
 	}
 	return p
 }
@@ -103,7 +109,7 @@ func (p *Splitter) Observe(ctx context.Context, target providers.Target, live bo
 	if live {
 		reader = p.live
 	}
-	var s summary
+	s := summary{counters: p.counters}
 	var problems []error
 	var routes []*unstructured.Unstructured
 	for _, ref := range target.Routes {
@@ -127,7 +133,7 @@ func (p *Splitter) Observe(ctx context.Context, target providers.Target, live bo
 		}
 		problems = append(problems, err)
 	}
-	return s.Observation, errors.Join(problems...)
+	return s.observation(), errors.Join(problems...)
 }
 
 // isAbout is true for errors that say something of the routes, rather than that

@@ -55,16 +55,6 @@ type Observer interface {
 	Look(verdict v1alpha1.VerdictValue, took time.Duration, err error)
 }
 
-// Subject is what is looked at of a release.
-type Subject struct {
-	// Request to the evaluator, but for the pods and the time. Without templates
-	// there is no verdict.
-	metrics.Request
-	// StableServices and CanaryServices are the Services of each version, by whose
-	// requests the share of the canary is measured. Empty: it is not.
-	StableServices, CanaryServices []string
-}
-
 // Answer is the newest that is known of a release.
 type Answer struct {
 	// Verdict is nil without templates.
@@ -98,7 +88,7 @@ type Runner struct {
 
 // followed is one release, guarded by the runner's mutex.
 type followed struct {
-	subject Subject
+	subject metrics.Request
 	answer  *Answer
 	// again wakes the loop when the subject has changed.
 	again  chan struct{}
@@ -127,9 +117,11 @@ func (r *Runner) Start(ctx context.Context) error {
 	return nil
 }
 
-// Follow looks at a release from now on. Following the same again costs nothing;
+// Follow looks at a release from now on: subject is the request to the evaluator, but
+// for the pods and the time. Without templates there is no verdict, without Services
+// no share. Following the same again costs nothing;
 // a subject that differs is looked at anew, at once.
-func (r *Runner) Follow(rollout types.NamespacedName, subject Subject) {
+func (r *Runner) Follow(rollout types.NamespacedName, subject metrics.Request) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	f, ok := r.followed[rollout]
@@ -155,7 +147,7 @@ func (r *Runner) Follow(rollout types.NamespacedName, subject Subject) {
 }
 
 // other tells whether two subjects are of different releases.
-func other(a, b Subject) bool {
+func other(a, b metrics.Request) bool {
 	return a.Release != b.Release || a.CanaryRevision != b.CanaryRevision
 }
 
@@ -218,7 +210,7 @@ func (r *Runner) look(ctx context.Context, rollout types.NamespacedName, f *foll
 	answer := &Answer{StepStart: subject.StepStart}
 	pace := sharePace
 	if len(subject.Templates) > 0 {
-		answer.Verdict, pace = r.evaluate(ctx, subject.Request)
+		answer.Verdict, pace = r.evaluate(ctx, subject)
 	}
 	answer.Share = r.share(ctx, subject)
 	if ctx.Err() != nil {
@@ -264,9 +256,9 @@ func safely[T any](ask func() (T, error)) (answer T, err error) {
 	return ask()
 }
 
-// share measures the canary's share of the requests of this step. Where it
-// cannot, it is not known, and nothing waits for it.
-func (r *Runner) share(ctx context.Context, subject Subject) *Share {
+// share measures the canary's share of the requests of this step, by its Services.
+// Where it cannot, it is not known, and nothing waits for it.
+func (r *Runner) share(ctx context.Context, subject metrics.Request) *Share {
 	if len(subject.CanaryServices) == 0 || subject.StepStart.IsZero() {
 		return nil
 	}
@@ -291,7 +283,7 @@ func (r *Runner) share(ctx context.Context, subject Subject) *Share {
 
 // keep stores an answer and tells whether it differs from the last one in what a
 // decision may rest on. Counts that grow are no change.
-func (r *Runner) keep(f *followed, subject Subject, answer *Answer) bool {
+func (r *Runner) keep(f *followed, subject metrics.Request, answer *Answer) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if other(f.subject, subject) {

@@ -21,9 +21,9 @@ var web = types.NamespacedName{Namespace: "shop", Name: "web"}
 var templates = []metrics.Template{{Ref: "AnalysisTemplate/a"}}
 
 // subject is a request about a template.
-func subject(request metrics.Request) Subject {
+func subject(request metrics.Request) metrics.Request {
 	request.Templates = templates
-	return Subject{Request: request}
+	return request
 }
 
 func measureNothing(context.Context, string, string, []string, []string, time.Time, time.Time) (evaluate.Share, bool, error) {
@@ -299,7 +299,7 @@ func TestShare(t *testing.T) {
 					return evaluate.Share{Canary: 5, Total: 100}, tc.ok, tc.err
 				}
 				r := New(&script{}, measure, names{}, &counter{}, func(types.NamespacedName) {})
-				s := Subject{Request: metrics.Request{Namespace: "shop", Release: 1}, StableServices: []string{"web"}, CanaryServices: []string{"web-canary"}}
+				s := metrics.Request{Namespace: "shop", Release: 1, StableServices: []string{"web"}, CanaryServices: []string{"web-canary"}}
 				if tc.step {
 					s.StepStart = began
 				}

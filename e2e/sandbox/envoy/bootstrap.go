@@ -26,9 +26,14 @@ const (
 const (
 	// AdminPort answers /ready, /stats and /config_dump.
 	AdminPort = 15000
+	// MetricsPort has the series of requests, at MetricsPath.
+	MetricsPort = 15020
 	// SidecarPort is where a sidecar serves the routes of Services' port 80.
 	SidecarPort = 15080
 )
+
+// MetricsPath is where Istio's agent serves metrics.
+const MetricsPath = "/stats/prometheus"
 
 // pod is what an Envoy has to know of the pod it runs in.
 type pod struct {
@@ -120,6 +125,7 @@ func bootstrap(c config) ([]byte, error) {
 		Admin, Istiod   address
 		HTTP            []listener
 		TCP             bool
+		Requests        string
 	}{
 		NodeID:   c.nodeID(),
 		Cluster:  c.pod.name + "." + c.pod.namespace,
@@ -127,6 +133,7 @@ func bootstrap(c config) ([]byte, error) {
 		Admin:    c.at(AdminPort),
 		Istiod:   address{host, uint16(port)},
 		TCP:      c.tcp,
+		Requests: requestLog,
 	}
 	for _, r := range c.http {
 		data.HTTP = append(data.HTTP, listener{Name: fmt.Sprintf("http-%d", r.port), Address: c.at(r.port), Routes: r.routes})

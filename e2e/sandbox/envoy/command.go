@@ -3,16 +3,21 @@ package envoy
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/serve"
 )
 
 // flags are the flags of the command.
@@ -32,7 +37,7 @@ func Command() *cobra.Command {
 		Long: `Run a stock Envoy that gets its clusters and routes from istiod, as the sidecar of a client or as a
 gateway. It listens on $POD_IP; POD_NAME, POD_NAMESPACE and POD_LABELS (JSON) say who it is. The kubelet
 of the sandbox sets all of them. Its admin interface is at port 15000: GET /ready answers 200 once
-clusters and routes are there.
+clusters and routes are there. At port 15020, /stats/prometheus has Istio's series of requests.
 
 A sidecar serves the routes of port 80 of all Services at port 15080, a gateway those of Gateways' port
 80 at port 80. After SIGTERM it goes on serving for --drain, and then until no request is left.`,
@@ -67,13 +72,25 @@ func (f *flags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := startProxy(binary, string(text), c.pod.ip, f.drain)
+	p, requests, err := startProxy(binary, string(text), c.pod.ip, f.drain)
 	if err != nil {
 		return err
 	}
+	registry := prometheus.NewRegistry()
+	metrics, err := serve.Start(net.JoinHostPort(c.pod.ip, strconv.Itoa(MetricsPort)), metricsHandler(registry), new(http.Protocols))
+	if err != nil {
+		return fmt.Errorf("cannot serve metrics: %w", err)
+	}
+	defer metrics.Close() //nolint:errcheck // the process is about to end
+	counting := make(chan error, 1)
+	go func() { counting <- newTelemetry(registry, c.pod).follow(requests) }()
 	select {
 	case <-p.ended:
 		return fmt.Errorf("envoy ended by itself: %s", p.cmd.ProcessState)
+	case err := <-counting:
+		return fmt.Errorf("cannot count requests: %w", err)
+	case err := <-metrics.Failed:
+		return fmt.Errorf("cannot serve metrics: %w", err)
 	case <-ctx.Done():
 	}
 	return p.stop(context.WithoutCancel(ctx), f.drain)

@@ -28,14 +28,26 @@ type proxy struct {
 	http  *http.Client
 }
 
+// requestLog is where Envoy writes a line of each request: the file that startProxy
+// hands over.
+const requestLog = "/dev/fd/3"
+
 // startProxy starts Envoy. It dies with this process, and shares its process
-// group, so that what kills the container kills it as well.
-func startProxy(binary, bootstrap, ip string, drain time.Duration) (*proxy, error) {
+// group, so that what kills the container kills it as well. Requests is what it
+// writes of each request, in lines of JSON.
+func startProxy(binary, bootstrap, ip string, drain time.Duration) (p *proxy, requests io.ReadCloser, err error) {
+	requests, written, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a pipe for the requests: %w", err)
+	}
+	defer written.Close()       //nolint:errcheck // Envoy has it
 	cmd := exec.Command(binary, //nolint:gosec // the user's Envoy
 		"--config-yaml", bootstrap, // no file that a killed Envoy would leave behind
 		"--concurrency", "1",
 		"--disable-hot-restart", // it would tell Envoys of one machine apart by a number
 		"--log-level", "warning",
+		// Else a request is seen when many others have come after it, or after 10 s.
+		"--file-flush-interval-msec", "100",
 		// Else each of istiod's routes is reported for a field that is old.
 		"--component-log-level", "misc:error",
 		// From the first moment of the drain on, every answer asks the client to
@@ -43,12 +55,13 @@ func startProxy(binary, bootstrap, ip string, drain time.Duration) (*proxy, erro
 		"--drain-strategy", "immediate",
 		"--drain-time-s", strconv.Itoa(int(drain.Round(time.Second).Seconds())),
 	)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{written}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("cannot start Envoy: %w", err)
+		_ = requests.Close() // nobody writes it
+		return nil, nil, fmt.Errorf("cannot start Envoy: %w", err)
 	}
-	p := &proxy{
+	p = &proxy{
 		cmd: cmd, ended: make(chan struct{}),
 		admin: "http://" + net.JoinHostPort(ip, strconv.Itoa(AdminPort)),
 		http:  &http.Client{Timeout: 2 * time.Second},
@@ -57,7 +70,7 @@ func startProxy(binary, bootstrap, ip string, drain time.Duration) (*proxy, erro
 		_ = cmd.Wait() // the state says how it ended
 		close(p.ended)
 	}()
-	return p, nil
+	return p, requests, nil
 }
 
 // stop ends Envoy as a pod is to end: its endpoint is being withdrawn while

@@ -61,3 +61,11 @@ func shares(authority string, targets []destination.Target) []share {
 	}
 	return list
 }
+
+// serviceOf returns namespace and name of the Service that a canonical authority is
+// of.
+func serviceOf(authority string) (namespace, name string) {
+	namespace, name = profileOf(authority)
+	name, _, _ = strings.Cut(name, ".")
+	return namespace, name
+}

@@ -21,6 +21,11 @@
 // is answered with 503 or 502 after it; it goes on to the next endpoint if one
 // refuses the connection. Nothing that was sent is sent again.
 //
+// At /metrics it has response_total as Linkerd's proxy has it on the caller's side:
+// by the Service and pod that a request was sent to, and by whether that was a
+// failure. Requests for which there was no endpoint to connect to are in none of them,
+// as Linkerd's balancer hands these to nobody.
+//
 // # What it does not do
 //
 // It does not take over the connections of a pod: a caller must send its requests

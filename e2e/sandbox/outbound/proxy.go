@@ -43,8 +43,10 @@ type Proxy struct {
 // New returns a proxy that follows source until ctx ends. Its metrics are
 // registered with registry.
 func New(ctx context.Context, source Source, registry prometheus.Registerer) *Proxy {
+	data := proxy.New(registry, "sandbox_outbound")
+	data.Answered = newResponses(registry).count
 	return &Proxy{
-		data: proxy.New(registry, "sandbox_outbound"), source: source, patience: Patience, ctx: ctx,
+		data: data, source: source, patience: Patience, ctx: ctx,
 		logicals: map[string]*logical{}, concretes: map[string]*concrete{},
 	}
 }

@@ -100,15 +100,17 @@ func says(t *testing.T, name string) *httptest.Server {
 // rig is a proxy with a source that the test speaks for.
 type rig struct {
 	*source
-	url string
+	url      string
+	registry *prometheus.Registry
 }
 
 func newRig(t *testing.T, patience time.Duration) *rig {
 	t.Helper()
 	s := newSource()
-	p := New(t.Context(), s, prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	p := New(t.Context(), s, registry)
 	p.patience = patience
-	return &rig{source: s, url: serveHTTP(t, p).URL}
+	return &rig{source: s, url: serveHTTP(t, p).URL, registry: registry}
 }
 
 // ask sends a request for an authority and returns the code and body of the

@@ -21,7 +21,10 @@ type Proxy struct {
 	table   atomic.Pointer[Table]
 	reverse httputil.ReverseProxy
 	metrics *metrics
-	mirrors chan struct{} // one place for each copy under way
+	// Answered is told of each request whose answer has ended, where it is not nil. It
+	// is set before the first request.
+	Answered func(Outcome)
+	mirrors  chan struct{} // one place for each copy under way
 }
 
 // New returns a proxy with an empty table, which answers every request with
@@ -47,6 +50,20 @@ func (p *Proxy) SetTable(t *Table) { p.table.Store(t) }
 // Table returns the table in force.
 func (p *Proxy) Table() *Table { return p.table.Load() }
 
+// Outcome is what became of a request.
+type Outcome struct {
+	// Service that was drawn, empty for none.
+	Service string
+	// Endpoint that the request was sent to; zero when there was no connection to any.
+	Endpoint Endpoint
+	// Code that the caller got: 0 when the answer was cut short, 499 when nobody was
+	// there to get one.
+	Code int
+	// GRPC says that it was a call, GRPCStatus is its status.
+	GRPC       bool
+	GRPCStatus string
+}
+
 // exchange is one request and what becomes of it.
 type exchange struct {
 	start    time.Time
@@ -54,9 +71,11 @@ type exchange struct {
 	rule     *Rule
 	backend  *WeightedBackend // nil when none could be drawn
 	endpoint Endpoint         // zero when the request was sent nowhere
-	response *http.Response   // of the backend; nil when there was none
-	code     int              // that the caller gets
-	status   string           // gRPC status of an answer of the gateway's own
+	// connected says that there was a connection to the endpoint.
+	connected bool
+	response  *http.Response // of the backend; nil when there was none
+	code      int            // that the caller gets
+	status    string         // gRPC status of an answer of the gateway's own
 }
 
 type exchangeKey struct{}
@@ -104,10 +123,10 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *Rule) {
 		// middle of it.
 		if failure := recover(); failure != nil {
 			x.code = 0
-			p.metrics.answered(x)
+			p.answered(x)
 			panic(failure)
 		}
-		p.metrics.answered(x)
+		p.answered(x)
 	}()
 	// A backend may answer before it has read the whole request. Without this
 	// net/http would take the rest of an HTTP/1 body away from it. Writers that
@@ -136,6 +155,22 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, rule *Rule) {
 	p.reverse.ServeHTTP(w, r.WithContext(ctx))
 }
 
+// answered tells of a request whose answer has ended.
+func (p *Proxy) answered(x *exchange) {
+	p.metrics.answered(x)
+	if p.Answered == nil {
+		return
+	}
+	o := Outcome{Service: x.service(), Code: x.code, GRPC: x.grpc}
+	if x.connected {
+		o.Endpoint = x.endpoint
+	}
+	if x.grpc {
+		o.GRPCStatus = x.grpcStatus()
+	}
+	p.Answered(o)
+}
+
 // rewrite makes the request to the backend out of the caller's.
 func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	x := exchangeOf(pr.In.Context())
@@ -157,6 +192,7 @@ func (roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
 	response, endpoint, err := x.backend.Backend.send(r)
 	x.endpoint = endpoint
+	x.connected = err == nil || !errors.Is(err, errNotConnected) && !errors.Is(err, errNoEndpoints)
 	return response, err
 }
 

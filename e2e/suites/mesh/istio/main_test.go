@@ -29,7 +29,7 @@ var shown = matrix.New(matrix.Istio)
 
 func TestMain(m *testing.M) {
 	os.Exit(shown.Check(harness.Main(m, "istio", []string{"--scrape-interval=1s", "--istio"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
-		world, err = stage.NewWorld(ctx, s, stage.Options{ControllerArgs: []string{"--istiod", cluster.IstiodXDS}})
+		world, err = stage.NewWorld(ctx, s, stage.Options{GoldenSignals: true, ControllerArgs: []string{"--istiod", cluster.IstiodXDS}})
 		return err
 	})))
 }

@@ -147,6 +147,11 @@ spec:
 `
 )
 
+// byRoutesOfService refers to them.
+func byRoutesOfService() *v1alpha1.Traffic {
+	return &v1alpha1.Traffic{RouteRefs: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: "shop-http"}, {Kind: "GRPCRoute", Name: "shop-grpc"}}}
+}
+
 // TestRoutesOfAService: an HTTPRoute and a GRPCRoute whose parent is the Service move
 // together, in a mesh that istiod serves.
 func TestRoutesOfAService(t *testing.T) {
@@ -158,7 +163,7 @@ func TestRoutesOfAService(t *testing.T) {
 	m.call("http")
 	m.callGRPC("grpc")
 	m.Must(m.CreateRollout(t.Context(), v1alpha1.RolloutSpec{
-		Traffic: &v1alpha1.Traffic{RouteRefs: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: "shop-http"}, {Kind: "GRPCRoute", Name: "shop-grpc"}}},
+		Traffic: byRoutesOfService(),
 		Steps:   []v1alpha1.Step{stage.Hold(10, "6s"), stage.Hold(50, "6s"), stage.Hold(100, "4s")},
 	}))
 	m.Must(m.Release(t.Context(), "v2", nil))

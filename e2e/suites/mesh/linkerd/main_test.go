@@ -29,7 +29,7 @@ var shown = matrix.New(matrix.Linkerd)
 
 func TestMain(m *testing.M) {
 	os.Exit(shown.Check(harness.Main(m, "linkerd", []string{"--scrape-interval=1s", "--linkerd"}, func(ctx context.Context, s *harness.Sandbox) (err error) {
-		world, err = stage.NewWorld(ctx, s, stage.Options{ControllerArgs: []string{"--linkerd-destination", cluster.LinkerdAddress}})
+		world, err = stage.NewWorld(ctx, s, stage.Options{GoldenSignals: true, ControllerArgs: []string{"--linkerd-destination", cluster.LinkerdAddress}})
 		return err
 	})))
 }
