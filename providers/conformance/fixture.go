@@ -71,6 +71,7 @@ func (f *fixture) create(t *testing.T, manifest *unstructured.Unstructured) *uns
 	if f.Capabilities.Reported {
 		f.accept(t, stored)
 	}
+	f.witness.caughtUp(t, stored) // A short test would be over before its watch had begun.
 	return stored
 }
 

@@ -1,5 +1,7 @@
 package conformance
 
+import "slices"
+
 // Capability is something that a provider can do, in the words of the documentation's
 // table.
 type Capability string
@@ -49,6 +51,11 @@ func (c Capabilities) shownBy(kind, test string) []Capability {
 		return []Capability{SaysInForce}
 	case "Extras":
 		return c.shownByExtras(kind)
+	case "Sessions":
+		if slices.Contains(c.Sticky, kind) {
+			return []Capability{StickySessions}
+		}
+		return nil
 	default:
 		return nil
 	}

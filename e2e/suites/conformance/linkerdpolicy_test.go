@@ -3,13 +3,10 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,31 +16,14 @@ import (
 	"github.com/weir-dev/weir/providers/linkerd"
 )
 
-// withProfiles sees that the kind ServiceProfile is there, and gives a client that may
-// write it and is not Weir.
-func withProfiles(t *testing.T) client.Client {
+// admin gives a client that may write routes and is not Weir.
+func admin(t *testing.T) client.Client {
 	t.Helper()
-	admin, err := sandbox.Client(harness.Admin, client.Options{Scheme: scheme})
+	c, err := sandbox.Client(harness.Admin, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join("..", "..", "sandbox", "cluster", "manifests", "linkerd.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, document := range strings.Split(string(text), "\n---\n") {
-		u := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(document), &u.Object); err != nil {
-			t.Fatal(err)
-		}
-		if u.GetName() != "serviceprofiles.linkerd.io" {
-			continue
-		}
-		if err := admin.Create(t.Context(), u); err != nil && !apierrors.IsAlreadyExists(err) {
-			t.Fatal(err)
-		}
-	}
-	return admin
+	return c
 }
 
 // profileOf Service web, with a spec.
@@ -92,7 +72,7 @@ func awaitProfilePolicy(t *testing.T, c client.Client) {
 // TestSplitPolicyOfServiceProfile: what the policy makes of a manifest is what Weir
 // wrote, at every weight, and whoever changes weights by hand changes none.
 func TestSplitPolicyOfServiceProfile(t *testing.T) {
-	c := withProfiles(t)
+	c := admin(t)
 	awaitProfilePolicy(t, c)
 	const web, other = "{authority: web.%[1]s.svc.cluster.local, weight: ", "{authority: other.%[1]s.svc.cluster.local, weight: "
 	cases := map[string]struct{ reason, spec string }{
@@ -166,7 +146,7 @@ func profileStays(t *testing.T, c client.Client, manifest *unstructured.Unstruct
 
 // TestSplitPolicyOfServiceProfileByHand is what the policy makes of single writes.
 func TestSplitPolicyOfServiceProfileByHand(t *testing.T) {
-	c := withProfiles(t)
+	c := admin(t)
 	awaitProfilePolicy(t, c)
 	entry := func(service, weight any) any {
 		return map[string]any{"authority": fmt.Sprintf("%s.%%s.svc.cluster.local", service), "weight": weight}
