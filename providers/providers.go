@@ -145,8 +145,9 @@ type Observation struct {
 	Processed bool
 	// Stamp is the lowest stamp of the routes, HighestStamp the highest.
 	Stamp, HighestStamp int64
-	// ForeignWriter is the field manager that last undid Weir's split, if one
-	// did.
+	// ForeignWriter is the field manager that wrote rules last which do not carry the
+	// split that was asked for, if there are any. Where none is asked for, or a writer
+	// took the asking away as well, it is whoever wrote the rules.
 	ForeignWriter string
 	// Services are the user's Services found behind the routes: candidates for
 	// Pair.Stable. Whether they select the workload is the caller's to decide.

@@ -22,7 +22,7 @@ func testUntouched(t *testing.T, f *fixture) {
 	o := f.observe(t, target)
 	want := providers.Observation{
 		Services: servicesOf(f.Dialect.Rules(route)), Routes: []string{f.kind + "/" + route.GetName()},
-		Accepted: o.Accepted, Message: o.Message, // of no matter here
+		Accepted: o.Accepted, Message: o.Message, ForeignWriter: o.ForeignWriter, // of no matter here
 		Processed: true, // nobody serves it: what its parents are does not exist, or reports nothing
 	}
 	if diff := cmp.Diff(want, o); diff != "" {

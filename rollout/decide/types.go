@@ -167,7 +167,7 @@ type Route struct {
 	// Stamp is the lowest stamp of the routes, 0 where one has none;
 	// HighestStamp is the highest.
 	Stamp, HighestStamp int64
-	// ForeignWriter is the field manager that last undid the split, if one did.
+	// ForeignWriter is the field manager that undid the split, if it is undone.
 	ForeignWriter string
 	// Routes found, as Kind/name, for display.
 	Routes []string
