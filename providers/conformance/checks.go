@@ -23,6 +23,7 @@ func testUntouched(t *testing.T, f *fixture) {
 	want := providers.Observation{
 		Services: servicesOf(f.Dialect.Rules(route)), Routes: []string{f.kind + "/" + route.GetName()},
 		Accepted: o.Accepted, Message: o.Message, ForeignWriter: o.ForeignWriter, // of no matter here
+		Requests: o.Requests, Uncounted: o.Uncounted,
 		Processed: true, // nobody serves it: what its parents are does not exist, or reports nothing
 	}
 	if diff := cmp.Diff(want, o); diff != "" {

@@ -8,6 +8,7 @@ import (
 	"gomodules.xyz/jsonpatch/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,6 +49,36 @@ func (p *Splitter) served(d Dialect) (schema.GroupVersionKind, error) {
 		return kind.GroupVersionKind, nil
 	}
 	return gvk, err
+}
+
+// inServed reads a dialect's kind in the version that the cluster serves. A mapper
+// remembers versions that were served once, so that the others are tried where that
+// one turns out not to be.
+func (p *Splitter) inServed(d Dialect, read func(schema.GroupVersionKind) error) error {
+	first, err := p.served(d)
+	if err != nil {
+		return err
+	}
+	err = read(first)
+	for _, version := range d.Kind().versions() {
+		if !unserved(err) {
+			break
+		}
+		if version == first.Version {
+			continue
+		}
+		if other := read(first.GroupKind().WithVersion(version)); !meta.IsNoMatchError(other) {
+			err = other
+		}
+	}
+	return err
+}
+
+// unserved tells of a "not found" that it is about the version of the kind and not
+// about the object, which may be there: the API server has no answer of its own for a
+// path that it does not serve.
+func unserved(err error) bool {
+	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // Policies of a kind in a namespace, in the first of the versions that the cluster

@@ -3,6 +3,7 @@ package split
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"gomodules.xyz/jsonpatch/v2"
@@ -50,6 +51,54 @@ func TestServed(t *testing.T) {
 		t.Errorf("not to know is not to be without: error is %v", err)
 	}
 }
+
+// TestNoLongerServed: a version that is not served any more says nothing of the route,
+// which is there in another one.
+func TestNoLongerServed(t *testing.T) {
+	gone := map[string]bool{"v1": true}
+	asked := []string{}
+	p := New(mapped{mapper: faulty{err: &meta.NoKindMatchError{}}}, nil)
+	kind := Kind{GroupVersionKind: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Route"}, Older: []string{"v1beta1"}}
+	read := func(gvk schema.GroupVersionKind) error {
+		asked = append(asked, gvk.Version)
+		if gone[gvk.Version] {
+			return apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{}, "web", "404 page not found", 0, true)
+		}
+		return nil
+	}
+	if err := p.inServed(kindOnly{kind: kind}, read); err != nil || !slices.Equal(asked, []string{"v1", "v1beta1"}) {
+		t.Errorf("asked in %v, error %v: want the route in v1beta1", asked, err)
+	}
+	gone["v1beta1"] = true
+	if err := p.inServed(kindOnly{kind: kind}, read); !apierrors.IsNotFound(err) {
+		t.Errorf("without any version there is no route: error %v", err)
+	}
+	missing := apierrors.NewNotFound(schema.GroupResource{}, "web")
+	asked = nil
+	err := p.inServed(kindOnly{kind: kind}, func(gvk schema.GroupVersionKind) error {
+		asked = append(asked, gvk.Version)
+		return missing
+	})
+	if !errors.Is(err, missing) || len(asked) != 1 {
+		t.Errorf("of a route that is not there the first word counts: asked in %v, error %v", asked, err)
+	}
+}
+
+// kindOnly is a dialect of which the kind alone is asked.
+type kindOnly struct {
+	Dialect
+	kind Kind
+}
+
+func (k kindOnly) Kind() Kind { return k.kind }
+
+// mapped is a client of which the mapper alone is asked.
+type mapped struct {
+	client.Client
+	mapper meta.RESTMapper
+}
+
+func (m mapped) RESTMapper() meta.RESTMapper { return m.mapper }
 
 // faulty is a mapper that cannot ask the cluster.
 type faulty struct {

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -221,18 +222,16 @@ func (p *Splitter) Restore(ctx context.Context, target providers.Target, stamp i
 // value than Weir's a route may carry the canary's backend as before.
 func (p *Splitter) Splits(ctx context.Context, namespace, owner string) (bool, error) {
 	for _, d := range p.dialects {
-		kind, err := p.served(d)
-		if err != nil {
-			return false, err
-		}
 		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		err = p.live.List(ctx, list, client.InNamespace(namespace), client.HasLabels{splitLabel})
+		err := p.inServed(d, func(kind schema.GroupVersionKind) error {
+			list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+			return p.live.List(ctx, list, client.InNamespace(namespace), client.HasLabels{splitLabel})
+		})
 		switch {
 		case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
 			continue // A cluster without the kind has none.
 		case err != nil:
-			return false, fmt.Errorf("cannot list routes of kind %s: %w", kind.Kind, err)
+			return false, fmt.Errorf("cannot list routes of kind %s: %w", d.Kind().Kind, err)
 		}
 		for i := range list.Items {
 			if splitFor(d, &list.Items[i], owner) {
@@ -263,13 +262,11 @@ func (p *Splitter) read(ctx context.Context, reader client.Reader, target provid
 	if d == nil {
 		return nil, unknownKind(ref, "is not a kind that Weir splits", "use "+p.kinds())
 	}
-	kind, err := p.served(d)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s %q: %w", ref.Kind, ref.Name, err)
-	}
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(kind)
-	err = reader.Get(ctx, client.ObjectKey{Namespace: target.Namespace, Name: ref.Name}, u)
+	err := p.inServed(d, func(kind schema.GroupVersionKind) error {
+		u.SetGroupVersionKind(kind)
+		return reader.Get(ctx, client.ObjectKey{Namespace: target.Namespace, Name: ref.Name}, u)
+	})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &providers.NotFoundError{Kind: ref.Kind, Name: ref.Name, Hint: d.Kind().NotFound}

@@ -154,7 +154,8 @@ func (c *Client) showPreview(ctx context.Context, pass Pass, effect decide.Effec
 	return c.patch(ctx, pass, before, have)
 }
 
-// users are the user's Services that are there, by name.
+// users are the user's Services that are there and select pods, by name. One that
+// selects none any more says nothing of the workload's.
 func (c *Client) users(ctx context.Context, pass Pass) ([]*corev1.Service, error) {
 	var out []*corev1.Service
 	for _, name := range slices.Sorted(slices.Values(pass.Services)) {
@@ -164,6 +165,7 @@ func (c *Client) users(ctx context.Context, pass Pass) ([]*corev1.Service, error
 		case apierrors.IsNotFound(err):
 		case err != nil:
 			return nil, fmt.Errorf("cannot read Service %q: %w", name, err)
+		case len(service.Spec.Selector) == 0:
 		default:
 			out = append(out, service)
 		}
@@ -192,6 +194,9 @@ func narrow(service *corev1.Service, revision string) {
 		delete(service.Spec.Selector, HashLabel)
 		delete(service.Labels, v1alpha1.PinLabel)
 		return
+	}
+	if service.Spec.Selector == nil {
+		service.Spec.Selector = map[string]string{}
 	}
 	service.Spec.Selector[HashLabel] = revision
 	setLabel(service, v1alpha1.PinLabel, revision)

@@ -165,3 +165,14 @@ func TestPreviewObject(t *testing.T) {
 		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 }
+
+// TestNarrowWithoutSelector: a preview whose selector somebody took away is narrowed as
+// any other.
+func TestNarrowWithoutSelector(t *testing.T) {
+	t.Parallel()
+	service := &corev1.Service{}
+	narrow(service, "wb")
+	if got := service.Spec.Selector[HashLabel]; got != "wb" {
+		t.Errorf("selects revision %q", got)
+	}
+}

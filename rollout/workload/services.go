@@ -137,6 +137,9 @@ func (c *Client) userOf(ctx context.Context, pass Pass, name string) (*corev1.Se
 			if err := c.live.Get(ctx, key(pass.Rollout, user), service); err != nil {
 				return nil, fmt.Errorf("cannot read Service %q: %w", user, err)
 			}
+			if len(service.Spec.Selector) == 0 {
+				return nil, unmet("Service %q selects no pods", user)
+			}
 			return service, nil
 		}
 	}

@@ -57,7 +57,7 @@ for it knows, too:
     beside     a field of a rule beside which the API admits no mirrors; '' for none
 */}}
 {{- define "weir.splitPolicy" -}}
-{{- $made := ".?name.orValue('').matches('^weir-[0-9]{1,9}[a-z]?-.')" }}
+{{- $made := ".?name.orValue('').matches('^weir-[0-9]{1,9}[csrd]?-.')" }}
 {{- $mutating := include "weir.mutatingAPIVersion" .root }}
 {{- if and $mutating (semverCompare ">=1.35.0-0" .root.Capabilities.KubeVersion.Version) }}
 apiVersion: {{ $mutating }}
