@@ -37,8 +37,8 @@ type history struct {
 	owners  map[string]bool
 	series  map[string]*tracked
 	windows judge.Windows
-	// instances are the times of the first sample of each of those that count for both
-	// versions, nil where each pod counts for itself. besides is what is known of the
+	// instances are the times of the first sample since start of each of those that count
+	// for both versions, nil where each pod counts for itself. besides is what is known of the
 	// series of the other version.
 	instances map[string]time.Time
 	besides   freshness
@@ -85,17 +85,18 @@ func newHistory(start time.Time, origin judge.Origin) *history {
 }
 
 // newSharedHistory is one of series of others than the pods, such as proxies that
-// call them. They may have counted for releases before this one.
+// call them. They have counted for the releases before this one, too, by the same
+// Service: the scrapes around the start do not say on which side of it a request was.
 func newSharedHistory(start time.Time) *history {
 	h := newHistory(start, judge.Zero)
 	h.instances = map[string]time.Time{}
 	return h
 }
 
-// from is where a series begins to count. One that begins after the first scrape of
-// its instance began at zero, as the instance was there and did not have it.
+// from is where a series begins to count: at the start, or, where its counter may be
+// older than the release, at the first scrape since. What that one shows is left out.
 func (h *history) from(s metrics.Series) time.Time {
-	if first, ok := h.instances[s.Labels[instanceLabel]]; ok && first.After(h.start) {
+	if first, ok := h.instances[s.Labels[instanceLabel]]; ok {
 		return first
 	}
 	return h.start
@@ -155,7 +156,7 @@ func settledAt(newest, now time.Time) time.Time {
 // add counts samples.
 func (h *history) add(c counters) {
 	if h.instances != nil {
-		for instance, first := range firstScrapes(slices.Concat(c.total, c.bad, c.besides)) {
+		for instance, first := range firstScrapes(slices.Concat(c.total, c.bad, c.besides), h.start) {
 			if at, ok := h.instances[instance]; !ok || first.Before(at) {
 				h.instances[instance] = first
 			}

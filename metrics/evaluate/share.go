@@ -42,7 +42,7 @@ func MeasureShare(ctx context.Context, source metrics.Source, namespace string, 
 	if err != nil || !ok {
 		return Share{}, ok, err //nolint:wrapcheck // The source says what was asked and what came.
 	}
-	first := firstScrapes(series)
+	first := firstScrapes(series, start)
 	for _, s := range series {
 		from := first[s.Labels[instanceLabel]]
 		var counter judge.Counter
@@ -59,13 +59,17 @@ func MeasureShare(ctx context.Context, source metrics.Source, namespace string, 
 // instanceLabel is on each series of Prometheus, and names what was scraped.
 const instanceLabel = "instance"
 
-// firstScrapes are the times of the first sample of each instance. A series that
-// begins later began at zero, as its instance was there and did not have it.
-func firstScrapes(series []metrics.Series) map[string]time.Time {
+// firstScrapes are the times of the first sample of each instance that is not before
+// start. A series that begins later began at zero, as its instance was there and did
+// not have it.
+func firstScrapes(series []metrics.Series, start time.Time) map[string]time.Time {
 	first := map[string]time.Time{}
 	for _, s := range series {
 		instance := s.Labels[instanceLabel]
 		for _, sample := range s.Samples {
+			if sample.Time.Before(start) {
+				continue
+			}
 			if at, ok := first[instance]; !ok || sample.Time.Before(at) {
 				first[instance] = sample.Time
 			}

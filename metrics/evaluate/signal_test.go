@@ -69,6 +69,7 @@ func signal() v1alpha1.Metric {
 // TestSignal: what the proxies of callers have counted, by Service.
 func TestSignal(t *testing.T) {
 	stable := sent("a", "web", "code=200", -15, 5000, 5500, 6000, 6500, 7000)
+	earlier := sent("a", "web", "code=200", -20, 5000, 5500, 6000, 6500) // Scraped beside the start.
 	good := sent("a", "web-canary", "code=200", 15, 100, 300, 500)
 	cases := map[string]struct {
 		reason   string
@@ -82,17 +83,20 @@ func TestSignal(t *testing.T) {
 		canary   string
 		stable   string
 	}{
-		"Good":    {reason: "all answers are good", series: []metrics.Series{stable, good}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
-		"Bad":     {reason: "answers with 5xx", series: []metrics.Series{stable, good, sent("a", "web-canary", "code=503", 15, 10, 30, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550", canary: "50/550", stable: "0/1500"},
-		"Flag":    {reason: "a request that did not get through fails whatever its code, and once", series: []metrics.Series{stable, good, sent("a", "web-canary", "code=503 flags=UF", 15, 10, 30, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550"},
-		"GRPC":    {reason: "calls are counted by another name", series: []metrics.Series{stable, good, sent("a", "web-canary", "__name__=grpc_answers_total status=INTERNAL", 15, 10, 30, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550"},
-		"Stable":  {reason: "errors of the stable version are not the canary's", series: []metrics.Series{good, sent("a", "web", "code=500", -15, 0, 500, 1000, 1500)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
-		"Others":  {reason: "nor are those of a Service of that name in another namespace", series: []metrics.Series{stable, good, sent("a", "web-canary", "code=500 backend_namespace=bank", 15, 100, 200, 300)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
-		"Before":  {reason: "what a proxy counted in the release before is not of this one", series: []metrics.Series{stable, sent("a", "web-canary", "code=500", -15, 900, 900, 900, 900), sent("a", "web-canary", "code=200", -15, 100, 100, 300, 600)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
-		"NewOne":  {reason: "nor is that of a proxy that is scraped from now on only, which may be old", series: []metrics.Series{stable, good, sent("b", "web-canary", "code=500", 30, 900, 900), sent("b", "web", "code=200", 30, 900, 900)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
-		"Callers": {reason: "the callers are one", series: []metrics.Series{stable, good, sent("b", "web", "code=200", 0, 10, 20, 30, 40), sent("b", "web-canary", "code=500", 30, 25, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550", canary: "50/550"},
-		"Idle":    {reason: "the proxies are scraped, and sent nothing to the canary", series: []metrics.Series{stable}, at: 46, value: inconclusive, word: ReasonNoRequests, message: "no request yet", canary: "0/0"},
-		"NotYet":  {reason: "no proxy has been scraped yet", at: 46, value: inconclusive, word: ReasonNotSeenYet, message: "nothing that carries the traffic has counted a request yet"},
+		"Good":      {reason: "all answers are good", series: []metrics.Series{stable, good}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"Bad":       {reason: "answers with 5xx", series: []metrics.Series{stable, good, sent("a", "web-canary", "code=503", 15, 10, 30, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550", canary: "50/550", stable: "0/1500"},
+		"Flag":      {reason: "a request that did not get through fails whatever its code, and once", series: []metrics.Series{stable, good, sent("a", "web-canary", "code=503 flags=UF", 15, 10, 30, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550"},
+		"GRPC":      {reason: "calls are counted by another name", series: []metrics.Series{stable, good, sent("a", "web-canary", "__name__=grpc_answers_total status=INTERNAL", 15, 10, 30, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550"},
+		"Stable":    {reason: "errors of the stable version are not the canary's", series: []metrics.Series{good, sent("a", "web", "code=500", -15, 0, 500, 1000, 1500)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"Others":    {reason: "nor are those of a Service of that name in another namespace", series: []metrics.Series{stable, good, sent("a", "web-canary", "code=500 backend_namespace=bank", 15, 100, 200, 300)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"Before":    {reason: "what a proxy counted in the release before is not of this one", series: []metrics.Series{stable, sent("a", "web-canary", "code=500", -15, 900, 900, 900, 900), sent("a", "web-canary", "code=200", -15, 100, 100, 300, 600)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"Across":    {reason: "nor is what it counted between the last scrape before this release and the first one in it", series: []metrics.Series{earlier, sent("a", "web-canary", "code=500", -20, 900, 900, 960, 960), sent("a", "web-canary", "code=200", -20, 100, 100, 110, 610)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"AcrossNew": {reason: "nor when the series is first seen in that scrape", series: []metrics.Series{earlier, sent("a", "web-canary", "code=500", 10, 60, 60), sent("a", "web-canary", "code=200", 10, 10, 510)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"Restart":   {reason: "a caller that begins anew has counted since", series: []metrics.Series{earlier, sent("a", "web-canary", "code=500", -20, 900, 900, 960, 90), sent("a", "web-canary", "code=200", -20, 100, 100, 110, 110)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "90 bad of 90"},
+		"NewOne":    {reason: "nor is that of a proxy that is scraped from now on only, which may be old", series: []metrics.Series{stable, good, sent("b", "web-canary", "code=500", 30, 900, 900), sent("b", "web", "code=200", 30, 900, 900)}, at: 46, value: pass, word: ReasonMetricsPassed, canary: "0/500"},
+		"Callers":   {reason: "the callers are one", series: []metrics.Series{stable, good, sent("b", "web", "code=200", 0, 10, 20, 30, 40), sent("b", "web-canary", "code=500", 30, 25, 50)}, at: 46, value: fail, word: ReasonLimitExceeded, message: "50 bad of 550", canary: "50/550"},
+		"Idle":      {reason: "the proxies are scraped, and sent nothing to the canary", series: []metrics.Series{stable}, at: 46, value: inconclusive, word: ReasonNoRequests, message: "no request yet", canary: "0/0"},
+		"NotYet":    {reason: "no proxy has been scraped yet", at: 46, value: inconclusive, word: ReasonNotSeenYet, message: "nothing that carries the traffic has counted a request yet"},
 		"Nothing": {
 			reason: "no proxy is scraped: the message says what was asked for", at: 200, value: noData, word: string(metrics.NoSeries),
 			message: `no series http_answers_total{side="caller",backend_namespace="shop",backend=~"web|web-canary"} or grpc_answers_total{backend_namespace="shop",backend=~"web|web-canary"}: are the proxies`,
