@@ -75,7 +75,8 @@ func (r *report) processed() bool {
 
 // answersOf are the reports on one parent. Several controllers may answer for
 // it, as two meshes for a Service. Where it is known whose the parent is, only
-// theirs counts.
+// theirs counts, even where all agree: what is left of a former controller may be
+// on this generation.
 //
 // A report on an older generation beside another controller's on this one is
 // either what a controller that is gone has left, or that of one that is slow. The
@@ -92,12 +93,6 @@ func (r *report) answersOf(parent gatewayv1.ParentReference) []gatewayv1.RoutePa
 		}
 	}
 	return out
-}
-
-// disputed tells whether controllers differ about one parent: several answer for
-// it, and not all of them have accepted the route as it is now.
-func (r *report) disputed(parent gatewayv1.ParentReference) bool {
-	return several(r.answersOf(parent)) && r.parentAccepted(parent) != ""
 }
 
 // carriers are the controllers of all parents, sorted; none while a parent has not

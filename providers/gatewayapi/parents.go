@@ -40,8 +40,8 @@ func (k parentKey) isGateway() bool {
 	return k.group == gatewayv1.GroupName && k.kind == gatewayKindName
 }
 
-// settle finds out whose those Gateways are about which several controllers
-// differ: whoever moved a Gateway from one implementation to another has left the
+// settle finds out whose those Gateways are for which several controllers answer:
+// whoever moved a Gateway from one implementation to another has left the
 // reports of the former in the status of its routes, where nothing brings them up
 // to date or takes them away. A Gateway belongs to the controller that its class
 // names. What any other still carries by an old configuration, no change of the
@@ -50,7 +50,7 @@ func (k parentKey) isGateway() bool {
 func (p parents) settle(ctx context.Context, r *report) {
 	for _, parent := range r.spec.ParentRefs {
 		k := r.parentKey(parent)
-		if !k.isGateway() || !r.disputed(parent) {
+		if !k.isGateway() || !several(r.answersOf(parent)) {
 			continue
 		}
 		if name := p.controllerOf(ctx, k); name != "" {

@@ -7,6 +7,22 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+// edgeOf is the Gateway edge of a class with a controller, without that class where
+// the controller is empty.
+func edgeOf(controller string) []*unstructured.Unstructured {
+	edge := object("Gateway")
+	edge.SetNamespace("shop")
+	edge.SetName("edge")
+	edge.Object["spec"] = map[string]any{"gatewayClassName": "public"}
+	if controller == "" {
+		return []*unstructured.Unstructured{edge}
+	}
+	class := object("GatewayClass")
+	class.SetName("public")
+	class.Object["spec"] = map[string]any{"controllerName": controller}
+	return []*unstructured.Unstructured{edge, class}
+}
+
 // TestControllers: several controllers have reported on one parent, and one of
 // them on an older generation.
 func TestControllers(t *testing.T) {
@@ -81,18 +97,7 @@ func TestControllers(t *testing.T) {
 			if tc.service {
 				route.Object["spec"].(map[string]any)["parentRefs"] = []any{map[string]any{"group": "", "kind": "Service", "name": "ledger"}}
 			}
-			edge := object("Gateway")
-			edge.SetNamespace("shop")
-			edge.SetName("edge")
-			edge.Object["spec"] = map[string]any{"gatewayClassName": "public"}
-			objects := []*unstructured.Unstructured{route, edge}
-			if tc.class != "" {
-				class := object("GatewayClass")
-				class.SetName("public")
-				class.Object["spec"] = map[string]any{"controllerName": tc.class}
-				objects = append(objects, class)
-			}
-			c := newCluster(t, objects...)
+			c := newCluster(t, append(edgeOf(tc.class), route)...)
 			for _, live := range []bool{false, true} {
 				seen, err := New(c, c).Observe(t.Context(), target, live)
 				if err != nil {
@@ -116,8 +121,13 @@ func TestCarriers(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		reports []any
+		class   string
 		want    []string
 	}{
+		"Former": {
+			reason:  "what a former controller has left is nobody's any more, even where it has accepted the route as it is",
+			reports: []any{report("edge", "a"), report("edge", "b"), report("inner", "b")}, class: "b", want: []string{"b"},
+		},
 		"None":  {reason: "nobody has taken the route"},
 		"Part":  {reason: "as long as one parent has not answered not all are known", reports: []any{report("edge", "b")}},
 		"All":   {reason: "each is named once", reports: []any{report("edge", "b"), report("inner", "a"), report("inner", "b")}, want: []string{"a", "b"}},
@@ -128,7 +138,7 @@ func TestCarriers(t *testing.T) {
 			route := simpleRoute("HTTPRoute", "ledger-http", "ledger")
 			route.Object["spec"].(map[string]any)["parentRefs"] = []any{map[string]any{"name": "edge"}, map[string]any{"name": "inner"}}
 			route.Object["status"] = map[string]any{"parents": tc.reports}
-			status := dialect{kind: "HTTPRoute", parents: parents{live: newCluster(t)}}.Status(t.Context(), route, false)
+			status := dialect{kind: "HTTPRoute", parents: parents{live: newCluster(t, edgeOf(tc.class)...)}}.Status(t.Context(), route, false)
 			if diff := cmp.Diff(tc.want, status.Carriers); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
