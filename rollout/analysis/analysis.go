@@ -119,8 +119,12 @@ func (r *Runner) Start(ctx context.Context) error {
 
 // Follow looks at a release from now on: subject is the request to the evaluator, but
 // for the pods and the time. Without templates there is no verdict, without Services
-// no share. Following the same again costs nothing;
-// a subject that differs is looked at anew, at once.
+// no share. Following the same again costs nothing; a subject that differs is looked at
+// anew, at once.
+//
+// Counters of requests that are known once stay for the release where a later subject
+// has none: who carries the routes may be in doubt while someone edits their parents,
+// yet what was counted stands, and a failure among it must act.
 func (r *Runner) Follow(rollout types.NamespacedName, subject metrics.Request) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -133,10 +137,14 @@ func (r *Runner) Follow(rollout types.NamespacedName, subject metrics.Request) {
 		}
 		return
 	}
+	same := !other(f.subject, subject)
+	if same && subject.Requests == nil {
+		subject.Requests = f.subject.Requests
+	}
 	if reflect.DeepEqual(f.subject, subject) {
 		return
 	}
-	if other(f.subject, subject) {
+	if !same {
 		f.answer = nil
 	}
 	f.subject = subject

@@ -194,6 +194,39 @@ func TestNewStepIsLookedAtAtOnce(t *testing.T) {
 	})
 }
 
+// TestCountersStay: what carries the routes is not forgotten within a release.
+func TestCountersStay(t *testing.T) {
+	before := &metrics.RequestCounters{ServiceLabel: "before"}
+	after := &metrics.RequestCounters{ServiceLabel: "after"}
+	cases := map[string]struct {
+		reason string
+		next   metrics.Request
+		want   *metrics.RequestCounters
+	}{
+		"Unknown":  {reason: "a route whose parents are in doubt is counted as before", next: metrics.Request{Release: 1, CanaryRevision: "w1"}, want: before},
+		"Step":     {reason: "in the next step, too", next: metrics.Request{Release: 1, CanaryRevision: "w1", StepStart: time.Unix(60, 0)}, want: before},
+		"Known":    {reason: "what is known now counts", next: metrics.Request{Release: 1, CanaryRevision: "w1", Requests: after}, want: after},
+		"Release":  {reason: "another release begins without", next: metrics.Request{Release: 2, CanaryRevision: "w1"}},
+		"Revision": {reason: "so does another revision", next: metrics.Request{Release: 1, CanaryRevision: "w2"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{next: []func(metrics.Request) (metrics.Verdict, error){says(v1alpha1.VerdictNoFailure, time.Second)}}
+				r, _, _ := start(t, s, names{})
+				r.Follow(web, subject(metrics.Request{Release: 1, CanaryRevision: "w1", Requests: before}))
+				synctest.Wait()
+				r.Follow(web, subject(tc.next))
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if diff := cmp.Diff(tc.want, s.looks[len(s.looks)-1].Requests); diff != "" {
+					t.Errorf("%s: -want, +got:\n%s", tc.reason, diff)
+				}
+			})
+		})
+	}
+}
+
 func TestLookThatFails(t *testing.T) {
 	cases := map[string]struct {
 		reason string
