@@ -287,13 +287,14 @@ func (l *look) begin() time.Time {
 	return l.request.Start
 }
 
-// stale is the doubt about samples that are too old, nil for none.
+// stale is the doubt about samples that are too old, nil for none. They are those of the
+// canary, and of the stable version where others count for both.
 func (l *look) stale(newest time.Time, most time.Duration) *outcome {
 	age := l.request.Now.Sub(newest)
 	if age <= most {
 		return nil
 	}
-	return new(l.noData(metrics.StaleData, fmt.Sprintf("the newest sample of the canary is %s old", age.Round(time.Second)), newest)).at(newest)
+	return new(l.noData(metrics.StaleData, fmt.Sprintf("the newest sample is %s old", age.Round(time.Second)), newest)).at(newest)
 }
 
 // at notes the time of the newest data.
