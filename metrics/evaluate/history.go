@@ -37,11 +37,11 @@ type history struct {
 	owners  map[string]bool
 	series  map[string]*tracked
 	windows judge.Windows
-	// instances are the times of the first sample since start of each of those that count
+	// targets are the times of the first sample since start of each of those that count
 	// for both versions, nil where each pod counts for itself. besides is what is known of the
 	// series of the other version.
-	instances map[string]time.Time
-	besides   freshness
+	targets map[target]time.Time
+	besides freshness
 }
 
 // freshness of series: the time of the newest sample, and that between two scrapes,
@@ -89,14 +89,14 @@ func newHistory(start time.Time, origin judge.Origin) *history {
 // Service: the scrapes around the start do not say on which side of it a request was.
 func newSharedHistory(start time.Time) *history {
 	h := newHistory(start, judge.Zero)
-	h.instances = map[string]time.Time{}
+	h.targets = map[target]time.Time{}
 	return h
 }
 
 // from is where a series begins to count: at the start, or, where its counter may be
 // older than the release, at the first scrape since. What that one shows is left out.
 func (h *history) from(s metrics.Series) time.Time {
-	if first, ok := h.instances[s.Labels[instanceLabel]]; ok {
+	if first, ok := h.targets[scrapedFrom(s)]; ok {
 		return first
 	}
 	return h.start
@@ -155,10 +155,10 @@ func settledAt(newest, now time.Time) time.Time {
 
 // add counts samples.
 func (h *history) add(c counters) {
-	if h.instances != nil {
-		for instance, first := range firstScrapes(slices.Concat(c.total, c.bad, c.besides), h.start) {
-			if at, ok := h.instances[instance]; !ok || first.Before(at) {
-				h.instances[instance] = first
+	if h.targets != nil {
+		for from, first := range firstScrapes(slices.Concat(c.total, c.bad, c.besides), h.start) {
+			if at, ok := h.targets[from]; !ok || first.Before(at) {
+				h.targets[from] = first
 			}
 		}
 		h.besides = h.besides.with(c.besides)

@@ -44,7 +44,7 @@ func MeasureShare(ctx context.Context, source metrics.Source, namespace string, 
 	}
 	first := firstScrapes(series, start)
 	for _, s := range series {
-		from := first[s.Labels[instanceLabel]]
+		from := first[scrapedFrom(s)]
 		var counter judge.Counter
 		for _, i := range counter.Increases(samples(s), from, judge.Zero) {
 			share.Total += i.Count
@@ -56,22 +56,28 @@ func MeasureShare(ctx context.Context, source metrics.Source, namespace string, 
 	return share, true, nil
 }
 
-// instanceLabel is on each series of Prometheus, and names what was scraped.
-const instanceLabel = "instance"
+// target is what was scraped. Prometheus names it on each series. Two jobs that scrape
+// one address are two targets: the series of each begin when that job does.
+type target struct{ job, instance string }
 
-// firstScrapes are the times of the first sample of each instance that is not before
-// start. A series that begins later began at zero, as its instance was there and did
-// not have it.
-func firstScrapes(series []metrics.Series, start time.Time) map[string]time.Time {
-	first := map[string]time.Time{}
+// scrapedFrom is the target of a series.
+func scrapedFrom(s metrics.Series) target {
+	return target{job: s.Labels["job"], instance: s.Labels["instance"]}
+}
+
+// firstScrapes are the times of the first sample of each target that is not before
+// start. A series that begins later began at zero, as its target was there and did not
+// have it.
+func firstScrapes(series []metrics.Series, start time.Time) map[target]time.Time {
+	first := map[target]time.Time{}
 	for _, s := range series {
-		instance := s.Labels[instanceLabel]
+		from := scrapedFrom(s)
 		for _, sample := range s.Samples {
 			if sample.Time.Before(start) {
 				continue
 			}
-			if at, ok := first[instance]; !ok || sample.Time.Before(at) {
-				first[instance] = sample.Time
+			if at, ok := first[from]; !ok || sample.Time.Before(at) {
+				first[from] = sample.Time
 			}
 		}
 	}
