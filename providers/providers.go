@@ -74,8 +74,9 @@ type Session struct {
 	// Cookie is the name of the cookie, MaxAge how long a browser keeps it.
 	Cookie string
 	MaxAge time.Duration
-	// Revision of the canary: a cookie means nothing to any other release.
-	Revision string
+	// Release is the revision of the canary and the number of the release: a cookie means
+	// nothing to any other release, not even to another one of the same revision.
+	Release string
 	// Weight at which users are drawn, in parts per 10,000. At 0 nobody has a session;
 	// at the full weight nobody needs one.
 	Weight int32
@@ -88,12 +89,12 @@ type Session struct {
 func (s *Session) Keeps() bool { return s != nil && s.Weight > 0 && s.Weight < v1alpha1.FullWeight }
 
 // Canary is the cookie's value for users of the canary.
-func (s *Session) Canary() string { return "canary-" + s.Revision }
+func (s *Session) Canary() string { return "canary-" + s.Release }
 
 // Stable is the cookie's value for users of stable that were drawn at a weight. It
 // names the weight, so that they are drawn again at the next one.
 func (s *Session) Stable(weight int32) string {
-	return fmt.Sprintf("stable-%s-%d", s.Revision, weight)
+	return fmt.Sprintf("stable-%s-%d", s.Release, weight)
 }
 
 // Again is the share at which users of stable are drawn again: of those whom the

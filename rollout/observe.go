@@ -106,7 +106,7 @@ func (r *Reconciler) observeTraffic(ctx context.Context, o *observation, live bo
 		Routes: routes(o.rollout), Pairs: pairs(o.rollout.Status.Traffic.Services),
 		Extras:         o.rollout.Spec.Extras(o.rollout.Status.Record.DesiredExtras),
 		Planned:        planned(o.rollout),
-		Session:        session(o.rollout, allowed(o.rollout)),
+		Session:        session(o.rollout, decide.AllowedWeight(&o.rollout.Status)),
 		StableRevision: o.rollout.Status.Stable.Revision, CanaryRevision: o.rollout.Status.Canary.Revision,
 	}
 	var seen providers.Observation

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -18,19 +19,12 @@ func session(rollout *v1alpha1.Rollout, weight int32) *providers.Session {
 	if t == nil || t.SessionAffinity == nil {
 		return nil
 	}
+	status := &rollout.Status
 	return &providers.Session{
-		Cookie:   cmp.Or(t.SessionAffinity.CookieName, "weir-"+rollout.Name),
-		MaxAge:   t.SessionAffinity.MaxAge.Or(sessionAge),
-		Revision: rollout.Status.Canary.Revision,
-		Weight:   weight,
-		Before:   decide.WeightBefore(&rollout.Spec, weight),
+		Cookie:  cmp.Or(t.SessionAffinity.CookieName, "weir-"+rollout.Name),
+		MaxAge:  t.SessionAffinity.MaxAge.Or(sessionAge),
+		Release: fmt.Sprintf("%s-%d", status.Canary.Revision, status.Release.Number),
+		Weight:  weight,
+		Before:  decide.WeightBefore(&rollout.Spec, weight),
 	}
-}
-
-// allowed is the weight that a Rollout's record allows.
-func allowed(rollout *v1alpha1.Rollout) int32 {
-	if rollout.Status.Record.Lowered {
-		return 0
-	}
-	return rollout.Status.Record.DesiredWeight
 }

@@ -7,12 +7,12 @@ package v1alpha1
 //
 // Who comes without the cookie is drawn by the step's weight, and the answer sets
 // the cookie (Path=/, HttpOnly, SameSite=Lax; without Secure, so that hosts without
-// TLS have sessions, too: it names a revision and holds no secret). Who was drawn for
+// TLS have sessions, too: it names a release and holds no secret). Who was drawn for
 // the new version stays with it until the release ends. When the weight goes up,
 // those of the stable version are drawn once more, so that the new version has the
 // weight as its share of the users, returning and new. A rollback takes every
 // session of the new version back at once, and what is left in browsers means
-// nothing to the next release.
+// nothing to the next release, not even to a retry of the same template.
 //
 // Clients that keep no cookies are drawn at each request. The measured share of the
 // requests is shown, but no step waits for it: some users send more of them.

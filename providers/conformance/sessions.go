@@ -17,7 +17,7 @@ import (
 // they were drawn at another one.
 func keeping(target providers.Target, weight, before int32) providers.Target {
 	target.Session = &providers.Session{
-		Cookie: "weir-" + target.Owner, MaxAge: time.Hour, Revision: target.CanaryRevision, Weight: weight, Before: before,
+		Cookie: "weir-" + target.Owner, MaxAge: time.Hour, Release: target.CanaryRevision + "-1", Weight: weight, Before: before,
 	}
 	return target
 }

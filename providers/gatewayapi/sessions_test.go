@@ -16,7 +16,7 @@ import (
 // sticky is the ledger, whose users are kept with their version at a weight.
 func sticky(weight, before int32) providers.Target {
 	target := ledger()
-	target.Session = &providers.Session{Cookie: "weir-ledger", MaxAge: time.Hour, Revision: "5d8f", Weight: weight, Before: before}
+	target.Session = &providers.Session{Cookie: "weir-ledger", MaxAge: time.Hour, Release: "5d8f-3", Weight: weight, Before: before}
 	return target
 }
 
@@ -64,13 +64,13 @@ func TestSessionRules(t *testing.T) {
 		}}}}
 	}
 	draws := func(stable, canary int64) []any {
-		return []any{backend("ledger", stable, setting("stable-5d8f-2500")), backend("ledger-canary", canary, setting("canary-5d8f"))}
+		return []any{backend("ledger", stable, setting("stable-5d8f-3-2500")), backend("ledger-canary", canary, setting("canary-5d8f-3"))}
 	}
 	want := map[string]map[string]any{
 		"":               {"backendRefs": []any{backend("ledger", 75, own), backend("ledger-canary", 25, own)}},
-		"weir-0c-ledger": {"matches": cookie("canary-5d8f"), "backendRefs": []any{backend("ledger-canary", 1, own)}},
-		"weir-0s-ledger": {"matches": cookie("stable-5d8f-2500"), "backendRefs": []any{backend("ledger", 1, own)}},
-		"weir-0r-ledger": {"matches": cookie("(?:stable-5d8f-[0-9]+)"), "backendRefs": draws(7895, 2105)},
+		"weir-0c-ledger": {"matches": cookie("canary-5d8f-3"), "backendRefs": []any{backend("ledger-canary", 1, own)}},
+		"weir-0s-ledger": {"matches": cookie("stable-5d8f-3-2500"), "backendRefs": []any{backend("ledger", 1, own)}},
+		"weir-0r-ledger": {"matches": cookie("(?:stable-5d8f-3-[0-9]+)"), "backendRefs": draws(7895, 2105)},
 		"weir-0d-ledger": {"backendRefs": draws(75, 25)},
 	}
 	for name, rule := range want {

@@ -14,7 +14,7 @@ import (
 
 // sticky is a target whose users are kept with their version at a weight.
 func sticky(target providers.Target, weight, before int32) providers.Target {
-	target.Session = &providers.Session{Cookie: "weir-cart", MaxAge: time.Hour, Revision: "5d8f", Weight: weight, Before: before}
+	target.Session = &providers.Session{Cookie: "weir-cart", MaxAge: time.Hour, Release: "5d8f-3", Weight: weight, Before: before}
 	return target
 }
 

@@ -46,11 +46,13 @@
 //
 // Users are kept with their version by rules of Weir's, too, for the user's rule 0:
 //
-//	weir-0c-<owner>  has the cookie canary-<revision>: all to the canary
-//	weir-0s-<owner>  stable-<revision>-<weight>, of this weight: all to stable
-//	weir-0r-<owner>  stable-<revision>-<any other>: drawn again, see Session.Again
+//	weir-0c-<owner>  has the cookie canary-<release>: all to the canary
+//	weir-0s-<owner>  stable-<release>-<weight>, of this weight: all to stable
+//	weir-0r-<owner>  stable-<release>-<any other>: drawn again, see Session.Again
 //	weir-0d-<owner>  all others: drawn at the weight
 //
+// The release is the canary's revision and the release's number, so that another try of
+// the same template begins with nobody.
 // The two that draw have answers set the cookie. They are changed in the write that
 // changes the weight of the user's rule, so that nobody's session is lost on the way.
 // The last one asks for no more than the user's rule and stands right before it; that

@@ -19,7 +19,7 @@ import (
 // sessionRules are the rules for the session of one rule of the user's, or why the
 // API cannot do that.
 func (r *route) sessionRules(v *view, s *providers.Session) (map[kind]map[string]any, *Refusal) {
-	old := fmt.Sprintf("stable-%s-[0-9]+", regexp.QuoteMeta(s.Revision))
+	old := fmt.Sprintf("stable-%s-[0-9]+", regexp.QuoteMeta(s.Release))
 	rules := []struct {
 		kind    kind
 		matches []v1alpha1.Match

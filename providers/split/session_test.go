@@ -22,7 +22,7 @@ import (
 
 // sticky is a target whose users are kept with their version at a weight.
 func sticky(target providers.Target, weight, before int32) providers.Target {
-	target.Session = &providers.Session{Cookie: "weir-cart", MaxAge: 24 * time.Hour, Revision: "5d8f", Weight: weight, Before: before}
+	target.Session = &providers.Session{Cookie: "weir-cart", MaxAge: 24 * time.Hour, Release: "5d8f-3", Weight: weight, Before: before}
 	return target
 }
 
@@ -79,7 +79,7 @@ func madeNames(u *unstructured.Unstructured) string {
 func TestSessionObserved(t *testing.T) {
 	first, next := sticky(cart, 500, 0), sticky(cart, 2500, 500)
 	other := sticky(cart, 500, 0)
-	other.Session.Revision = "77aa"
+	other.Session.Release = "5d8f-4"
 	remove := func(name string) func(*unstructured.Unstructured) {
 		return func(u *unstructured.Unstructured) {
 			spec := u.Object["spec"].(map[string]any)

@@ -134,11 +134,15 @@ func (p *pass) deleting() bool { return p.in.Rollout.DeletionTimestamp != nil }
 func (p *pass) step() step { return p.plan.at(p.st.Release.StepIndex) }
 
 // allowed is the weight that the canary may have now.
-func (p *pass) allowed() int32 {
-	if p.st.Record.Lowered {
+func (p *pass) allowed() int32 { return AllowedWeight(p.st) }
+
+// AllowedWeight is the weight that the canary may have by a Rollout's record, in parts
+// per 10,000.
+func AllowedWeight(status *v1alpha1.RolloutStatus) int32 {
+	if status.Record.Lowered {
 		return 0
 	}
-	return p.st.Record.DesiredWeight
+	return status.Record.DesiredWeight
 }
 
 // allowedExtras name what the canary may have beside the weight now.

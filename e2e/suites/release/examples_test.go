@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -328,7 +329,8 @@ func seeCookies(r *exampleRun) {
 	r.await("the first step", stage.AtStep(0))
 	rollout, err := r.rollout(r.t.Context())
 	must(r.t, err)
-	for _, value := range []string{"canary-" + rollout.Status.Canary.Revision, "stable-" + rollout.Status.Canary.Revision + "-500"} {
+	release := fmt.Sprintf("%s-%d", rollout.Status.Canary.Revision, rollout.Status.Release.Number)
+	for _, value := range []string{"canary-" + release, "stable-" + release + "-500"} {
 		cookie := "cart-version=" + value + "; Path=/; Max-Age=28800; HttpOnly; SameSite=Lax"
 		// The apply that began the release may have put the route back meanwhile.
 		harness.Eventually(r.t, exampleTimeout, "answers to set the cookie "+cookie, func(ctx context.Context) error {
