@@ -3,6 +3,7 @@ package split
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -121,7 +122,21 @@ func (r *route) keeps(v *view, have *Rule, want map[string]any) bool {
 
 // exact says whether a rule that Weir made, nil for none, is where and what it is to be.
 func (r *route) exact(v *view, have *Rule, want map[string]any) bool {
-	return have != nil && r.placed(v, have) && within(want, have.Raw)
+	return have != nil && r.placed(v, have) && r.current(v, have, want)
+}
+
+// current says whether a rule that Weir made has what it is to have and nothing else: a
+// field that the user has taken out of the rule that it was made from must not stay in
+// force here. It is a copy of what the API server had stored, so that all defaults are
+// in it already, but for matches where the user's rule has none to copy.
+func (r *route) current(v *view, have *Rule, want map[string]any) bool {
+	field := r.dialect.Kind().Matches
+	raw := have.Raw
+	if list, _ := v.Raw[field].([]any); len(list) == 0 && within(want[field], raw[field]) {
+		raw = maps.Clone(raw)
+		raw[field] = want[field]
+	}
+	return within(want, raw) && within(raw, want)
 }
 
 // stray says whether a rule that Weir made sends the canary more than any is to.
@@ -202,7 +217,7 @@ func (r *route) giveRules(v *view) []jsonpatch.Operation {
 			moves = append(moves, move{place, []jsonpatch.Operation{jsonpatch.NewOperation("add", at, want[k])}})
 		case want[k] == nil:
 			moves = append(moves, move{place, removed(have)})
-		case !within(want[k], have.Raw):
+		case !r.current(v, have, want[k]):
 			at := rulePointer(*have)
 			ops = append(ops, jsonpatch.NewOperation("test", at+"/name", have.Name), jsonpatch.NewOperation("replace", at, want[k]))
 		}

@@ -124,7 +124,7 @@ func (r *route) loose(v *view) bool {
 			continue
 		}
 		have := r.madeRule(v, k)
-		if (have == nil) != (want[k] == nil) || have != nil && !within(want[k], have.Raw) {
+		if (have == nil) != (want[k] == nil) || have != nil && !r.current(v, have, want[k]) {
 			return true
 		}
 	}
