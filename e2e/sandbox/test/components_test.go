@@ -23,12 +23,13 @@ import (
 
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
 	"github.com/weir-dev/weir/e2e/sandbox/control"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 )
 
 // state returns the state of a process.
-func (s *sandbox) state(t *testing.T, name string) control.Status {
+func state(t *testing.T, s *testbox.Sandbox, name string) control.Status {
 	t.Helper()
-	statuses, err := s.control.Status(t.Context())
+	statuses, err := s.Control.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,17 +42,21 @@ func (s *sandbox) state(t *testing.T, name string) control.Status {
 	return control.Status{}
 }
 
+// faults is a sandbox whose components are ill-treated.
+type faults struct{ *testbox.Sandbox }
+
 // Faults need a sandbox of their own: nobody else can work in it meanwhile.
 func TestFaults(t *testing.T) {
-	s, err := up(t.Context(), "faults", append(small, "--disable-mutating-policies")...)
+	box, err := testbox.Up(t.Context(), "faults", append(small, "--disable-mutating-policies")...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.down(); err != nil {
+		if err := box.Down(); err != nil {
 			t.Error(err)
 		}
 	})
+	s := faults{box}
 	t.Run("no mutating policies", s.testNoMutatingPolicies)
 	t.Run("paused API server", s.testPause)
 	t.Run("killed API server", s.testKill)
@@ -62,8 +67,8 @@ func TestFaults(t *testing.T) {
 
 // Without MutatingAdmissionPolicy the API server does not serve it, and the rest
 // of its group goes on.
-func (s *sandbox) testNoMutatingPolicies(t *testing.T) {
-	list, err := s.client.Discovery().ServerResourcesForGroupVersion("admissionregistration.k8s.io/v1")
+func (s faults) testNoMutatingPolicies(t *testing.T) {
+	list, err := s.Kube.Discovery().ServerResourcesForGroupVersion("admissionregistration.k8s.io/v1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,57 +81,57 @@ func (s *sandbox) testNoMutatingPolicies(t *testing.T) {
 	}
 }
 
-func (s *sandbox) testPause(t *testing.T) {
-	mustRun(t, s.command(t.Context(), "pause", "kube-apiserver"))
-	if got := s.state(t, "kube-apiserver").State; got != control.Paused {
+func (s faults) testPause(t *testing.T) {
+	s.Run(t, "pause", "kube-apiserver")
+	if got := state(t, s.Sandbox, "kube-apiserver").State; got != control.Paused {
 		t.Errorf("state %q, want paused", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, err := s.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a paused API server answered: %v", err)
 	}
-	mustRun(t, s.command(t.Context(), "resume", "kube-apiserver"))
+	s.Run(t, "resume", "kube-apiserver")
 	s.waitAPI(t)
 }
 
-func (s *sandbox) testKill(t *testing.T) {
-	mustRun(t, s.command(t.Context(), "kill", "kube-apiserver"))
-	if got := s.state(t, "kube-apiserver"); got.State != control.Exited || got.ExitCode != 137 {
+func (s faults) testKill(t *testing.T) {
+	s.Run(t, "kill", "kube-apiserver")
+	if got := state(t, s.Sandbox, "kube-apiserver"); got.State != control.Exited || got.ExitCode != 137 {
 		t.Errorf("got state %q and code %d, want exited and 137", got.State, got.ExitCode)
 	}
-	mustRun(t, s.command(t.Context(), "start", "kube-apiserver"))
+	s.Run(t, "start", "kube-apiserver")
 	s.waitAPI(t)
-	if got := s.state(t, "kube-apiserver").Starts; got != 2 {
+	if got := state(t, s.Sandbox, "kube-apiserver").Starts; got != 2 {
 		t.Errorf("got %d starts, want 2", got)
 	}
 }
 
-func (s *sandbox) testRestartEtcd(t *testing.T) {
-	maps := s.client.CoreV1().ConfigMaps("default")
+func (s faults) testRestartEtcd(t *testing.T) {
+	maps := s.Kube.CoreV1().ConfigMaps("default")
 	if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, s.command(t.Context(), "kill", "etcd"))
-	mustRun(t, s.command(t.Context(), "start", "etcd"))
-	eventually(t, "the object in etcd", func(ctx context.Context) error {
+	s.Run(t, "kill", "etcd")
+	s.Run(t, "start", "etcd")
+	testbox.Eventually(t, "the object in etcd", func(ctx context.Context) error {
 		_, err := maps.Get(ctx, "kept", metav1.GetOptions{})
 		return err
 	})
 }
 
-func (s *sandbox) testStopControllers(t *testing.T) {
-	mustRun(t, s.command(t.Context(), "stop", "kube-controller-manager"))
+func (s faults) testStopControllers(t *testing.T) {
+	s.Run(t, "stop", "kube-controller-manager")
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "waits"}}
-	if _, err := s.client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
+	if _, err := s.Kube.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	accounts := s.client.CoreV1().ServiceAccounts("waits")
+	accounts := s.Kube.CoreV1().ServiceAccounts("waits")
 	if _, err := accounts.Get(t.Context(), "default", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("got %v, want no service account while the controllers are stopped", err)
 	}
-	mustRun(t, s.command(t.Context(), "start", "kube-controller-manager"))
-	eventually(t, "service account", func(ctx context.Context) error {
+	s.Run(t, "start", "kube-controller-manager")
+	testbox.Eventually(t, "service account", func(ctx context.Context) error {
 		_, err := accounts.Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
@@ -134,14 +139,14 @@ func (s *sandbox) testStopControllers(t *testing.T) {
 
 // Pods die with their kubelet. Started again, it restarts them, on the addresses
 // they had.
-func (s *sandbox) testKillKubelet(t *testing.T) {
+func (s faults) testKillKubelet(t *testing.T) {
 	mark := t.TempDir() + "/survivor"
-	pods := s.client.CoreV1().Pods("default")
+	pods := s.Kube.CoreV1().Pods("default")
 	if _, err := pods.Create(t.Context(), pod("survivor", "while :; do sleep 1; done #"+mark), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	get := func(restarts int32) (p *corev1.Pod) {
-		eventually(t, "pod", func(ctx context.Context) (err error) {
+		testbox.Eventually(t, "pod", func(ctx context.Context) (err error) {
 			if p, err = pods.Get(ctx, "survivor", metav1.GetOptions{}); err != nil {
 				return err
 			}
@@ -156,24 +161,24 @@ func (s *sandbox) testKillKubelet(t *testing.T) {
 	if len(processesWith(t, mark)) == 0 {
 		t.Fatal("the pod's process cannot be found, so the test would prove nothing")
 	}
-	mustRun(t, s.command(t.Context(), "kill", "kubelet"))
-	eventually(t, "the end of its pods", func(context.Context) error {
+	s.Run(t, "kill", "kubelet")
+	testbox.Eventually(t, "the end of its pods", func(context.Context) error {
 		if left := processesWith(t, mark); len(left) > 0 {
 			return fmt.Errorf("%w: %q", errNotYet, left)
 		}
 		return nil
 	})
-	mustRun(t, s.command(t.Context(), "start", "kubelet"))
+	s.Run(t, "start", "kubelet")
 	after := get(1)
 	if diff := cmp.Diff(before.Status.PodIP, after.Status.PodIP); diff != "" {
 		t.Errorf("address of the restarted pod (-before +after):\n%s", diff)
 	}
 }
 
-func (s *sandbox) waitAPI(t *testing.T) {
+func (s faults) waitAPI(t *testing.T) {
 	t.Helper()
-	eventually(t, "API server", func(ctx context.Context) error {
-		_, err := s.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	testbox.Eventually(t, "API server", func(ctx context.Context) error {
+		_, err := s.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		return err
 	})
 }
@@ -182,29 +187,29 @@ func TestProgramOfTheUser(t *testing.T) {
 	t.Parallel()
 	// It ends in an orderly way only if it gets SIGTERM.
 	script := `trap 'echo bye $GREETING; exit 3' TERM; echo $KUBECONFIG; while :; do sleep 0.05; done`
-	mustRun(t, shared.command(t.Context(), "start", "mine", "--user=weir", "--env=GREETING=hello", "--", "sh", "-c", script))
-	eventually(t, "first line", func(ctx context.Context) error {
-		got, err := run(shared.command(ctx, "logs", "mine"))
+	shared.Run(t, "start", "mine", "--user=weir", "--env=GREETING=hello", "--", "sh", "-c", script)
+	testbox.Eventually(t, "first line", func(ctx context.Context) error {
+		got, err := testbox.Output(shared.Command(ctx, "logs", "mine"))
 		if err != nil || got == "" {
 			return errors.Join(errNotYet, err)
 		}
 		return nil
 	})
-	mustRun(t, shared.command(t.Context(), "stop", "mine"))
-	if got := shared.state(t, "mine"); got.State != control.Exited || got.ExitCode != 3 {
+	shared.Run(t, "stop", "mine")
+	if got := state(t, shared, "mine"); got.State != control.Exited || got.ExitCode != 3 {
 		t.Errorf("got state %q and code %d, want exited and 3", got.State, got.ExitCode)
 	}
 	want := cluster.Kubeconfig(shared.Dir, "weir", false) + "\nbye hello\n"
-	if diff := cmp.Diff(want, mustRun(t, shared.command(t.Context(), "logs", "mine"))); diff != "" {
+	if diff := cmp.Diff(want, shared.Run(t, "logs", "mine")); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
 	}
 }
 
 func TestExec(t *testing.T) {
 	t.Parallel()
-	cmd := shared.command(t.Context(), "exec", "--", "sh", "-c", "cat; exit 5")
+	cmd := shared.Command(t.Context(), "exec", "--", "sh", "-c", "cat; exit 5")
 	cmd.Stdin = strings.NewReader("from outside")
-	out, err := run(cmd)
+	out, err := testbox.Output(cmd)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 5 {
 		t.Errorf("got %v, want exit code 5", err)
@@ -226,8 +231,8 @@ func TestUsers(t *testing.T) {
 		{"gitops", "a developer", `["devs","system:authenticated"]`},
 	}
 	for _, c := range cases {
-		got := mustRun(t, shared.command(t.Context(), "kubectl", "--kubeconfig", cluster.Kubeconfig(shared.Dir, c.user, true),
-			"auth", "whoami", "-o", "jsonpath={.status.userInfo.groups}"))
+		got := shared.Run(t, "kubectl", "--kubeconfig", cluster.Kubeconfig(shared.Dir, c.user, true),
+			"auth", "whoami", "-o", "jsonpath={.status.userInfo.groups}")
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("groups of %s, %s (-want +got):\n%s", c.user, c.reason, diff)
 		}
@@ -238,7 +243,7 @@ func TestUsers(t *testing.T) {
 func TestNetwork(t *testing.T) {
 	t.Parallel()
 	const address = "10.0.9.9:8080"
-	l, err := shared.control.Listen(t.Context(), "tcp", address)
+	l, err := shared.Control.Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,15 +255,15 @@ func TestNetwork(t *testing.T) {
 	t.Cleanup(func() { _ = server.Close() })
 
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return shared.control.DialFrom(ctx, "10.244.250.7", network, addr)
+		return shared.Control.DialFrom(ctx, "10.244.250.7", network, addr)
 	}
 	if diff := cmp.Diff("10.244.250.7", httpGet(t, dial, "http://"+address)); diff != "" {
 		t.Errorf("client's address, dialled from outside (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff("10.244.250.8", mustRun(t, shared.command(t.Context(), "exec", "--", "curl", "-s", "--interface", "10.244.250.8", "http://"+address))); diff != "" {
+	if diff := cmp.Diff("10.244.250.8", shared.Run(t, "exec", "--", "curl", "-s", "--interface", "10.244.250.8", "http://"+address)); diff != "" {
 		t.Errorf("client's address, dialled inside (-want +got):\n%s", diff)
 	}
-	forward := shared.command(t.Context(), "forward", address)
+	forward := shared.Command(t.Context(), "forward", address)
 	out, err := forward.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -298,11 +303,11 @@ func httpGet(t *testing.T, dial func(ctx context.Context, network, addr string) 
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	name := "audited"
-	maps := shared.client.CoreV1().ConfigMaps("default")
+	maps := shared.Kube.CoreV1().ConfigMaps("default")
 	if _, err := maps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "audit log", func(context.Context) error {
+	testbox.Eventually(t, "audit log", func(context.Context) error {
 		data, err := os.ReadFile(shared.AuditLog)
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 )
 
 // small leaves out all that a test of the sandbox's life does not need.
@@ -28,13 +29,13 @@ func TestNothingIsLeft(t *testing.T) {
 	cases := []struct {
 		name   string
 		reason string
-		end    func(t *testing.T, s *sandbox, owner *exec.Cmd)
+		end    func(t *testing.T, s *testbox.Sandbox, owner *exec.Cmd)
 	}{
 		{
 			name:   "down",
 			reason: "down ends it",
-			end: func(t *testing.T, s *sandbox, _ *exec.Cmd) {
-				if err := s.down(); err != nil {
+			end: func(t *testing.T, s *testbox.Sandbox, _ *exec.Cmd) {
+				if err := s.Down(); err != nil {
 					t.Fatal(err)
 				}
 				// There is nothing to wait for.
@@ -46,7 +47,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{
 			name:   "owner died",
 			reason: "the test run that owns it was killed",
-			end: func(t *testing.T, _ *sandbox, owner *exec.Cmd) {
+			end: func(t *testing.T, _ *testbox.Sandbox, owner *exec.Cmd) {
 				if err := owner.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
@@ -55,7 +56,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{
 			name:   "supervisor died",
 			reason: "down clears what a killed supervisor could not",
-			end: func(t *testing.T, s *sandbox, _ *exec.Cmd) {
+			end: func(t *testing.T, s *testbox.Sandbox, _ *exec.Cmd) {
 				data, err := os.ReadFile(filepath.Join(s.Dir, "supervisor.pid"))
 				if err != nil {
 					t.Fatal(err)
@@ -68,7 +69,7 @@ func TestNothingIsLeft(t *testing.T) {
 					t.Fatal(err)
 				}
 				waitNoProcess(t, s.Dir)
-				if err := s.down(); err != nil {
+				if err := s.Down(); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -85,10 +86,10 @@ func TestNothingIsLeft(t *testing.T) {
 				_ = owner.Wait()
 			})
 			s := upAs(t, nil, "left-"+strings.ReplaceAll(c.name, " ", "-"), append(small, "--owner-pid="+strconv.Itoa(owner.Process.Pid))...)
-			s.leaveOrphan(t)
+			leaveOrphan(t, s)
 			c.end(t, s, owner)
 			waitNoProcess(t, s.Dir)
-			eventually(t, c.reason+": end of the state directory", func(context.Context) error {
+			testbox.Eventually(t, c.reason+": end of the state directory", func(context.Context) error {
 				if _, err := os.Stat(s.Dir); !errors.Is(err, os.ErrNotExist) {
 					return fmt.Errorf("%w: %s is there", errNotYet, s.Dir)
 				}
@@ -99,12 +100,12 @@ func TestNothingIsLeft(t *testing.T) {
 }
 
 // leaveOrphan starts a process inside that would rather stay.
-func (s *sandbox) leaveOrphan(t *testing.T) {
+func leaveOrphan(t *testing.T, s *testbox.Sandbox) {
 	t.Helper()
 	mark := "orphan" + s.Dir // its $0
 	script := `setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1; done' ` + mark + ` >/dev/null 2>&1 &`
-	mustRun(t, s.command(t.Context(), "exec", "--", "sh", "-c", script))
-	eventually(t, "the orphan", func(context.Context) error {
+	s.Run(t, "exec", "--", "sh", "-c", script)
+	testbox.Eventually(t, "the orphan", func(context.Context) error {
 		if len(processesWith(t, mark)) == 0 {
 			return errNotYet
 		}
@@ -116,22 +117,22 @@ func (s *sandbox) leaveOrphan(t *testing.T) {
 // process namespace with a /proc of its own. The sandbox then does without, and
 // still leaves nothing.
 func TestHiddenProc(t *testing.T) {
-	binary, err := binaryPath()
+	binary, err := testbox.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("hidden-%d", os.Getpid())
+	name := testbox.Name("hidden")
 	// What is mounted over in the outer namespace cannot be uncovered in the
 	// inner one; that is what makes the kernel refuse.
 	script := `mount --bind /dev/null /proc/keys && exec unshare -Urm "$@"`
 	args := append([]string{"-Urm", "sh", "-c", script, "sh", binary, "up", "--json", "--name=" + name}, small...)
-	out := mustRun(t, exec.CommandContext(t.Context(), "unshare", args...))
-	s, err := open(binary, out)
+	out := testbox.MustRun(t, exec.CommandContext(t.Context(), "unshare", args...))
+	s, err := testbox.Open(binary, out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.down(); err != nil {
+		if err := s.Down(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -139,11 +140,11 @@ func TestHiddenProc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if inside := mustRun(t, s.command(t.Context(), "exec", "--", "sh", "-c", "echo $PPID")); strings.TrimSpace(inside) != string(supervisor) {
+	if inside := s.Run(t, "exec", "--", "sh", "-c", "echo $PPID"); strings.TrimSpace(inside) != string(supervisor) {
 		t.Fatalf("the supervisor is process %s inside and %s outside: there is a process namespace, so the test proves nothing", inside, supervisor)
 	}
-	s.leaveOrphan(t)
-	if err := s.down(); err != nil {
+	leaveOrphan(t, s)
+	if err := s.Down(); err != nil {
 		t.Fatal(err)
 	}
 	if left := processesWith(t, s.Dir); len(left) > 0 {
@@ -153,11 +154,11 @@ func TestHiddenProc(t *testing.T) {
 
 // A caller that dies before its sandbox is complete takes it along.
 func TestUnfinished(t *testing.T) {
-	binary, err := binaryPath()
+	binary, err := testbox.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("unfinished-%d", os.Getpid())
+	name := testbox.Name("unfinished")
 	dir, err := cluster.Dir(name)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +167,7 @@ func TestUnfinished(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the first processes", func(context.Context) error {
+	testbox.Eventually(t, "the first processes", func(context.Context) error {
 		if len(processesWith(t, dir)) < 2 {
 			return errNotYet
 		}
@@ -187,18 +188,18 @@ func TestUnprivileged(t *testing.T) {
 	}
 	s := upAs(t, credential, "unprivileged", small...)
 	t.Cleanup(func() {
-		cmd := s.command(context.Background(), "down")
+		cmd := s.Command(context.Background(), "down")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
-		if _, err := run(cmd); err != nil {
+		if _, err := testbox.Output(cmd); err != nil {
 			t.Error(err)
 		}
 		waitNoProcess(t, s.Dir)
 	})
-	if _, err := s.client.CoreV1().Pods("default").Create(t.Context(), pod("plain", "sleep 600"), metav1.CreateOptions{}); err != nil {
+	if _, err := s.Kube.CoreV1().Pods("default").Create(t.Context(), pod("plain", "sleep 600"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "pod", func(ctx context.Context) error {
-		p, err := s.client.CoreV1().Pods("default").Get(ctx, "plain", metav1.GetOptions{})
+	testbox.Eventually(t, "pod", func(ctx context.Context) error {
+		p, err := s.Kube.CoreV1().Pods("default").Get(ctx, "plain", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -211,7 +212,7 @@ func TestUnprivileged(t *testing.T) {
 
 func waitNoProcess(t *testing.T, dir string) {
 	t.Helper()
-	eventually(t, "end of all processes", func(context.Context) error {
+	testbox.Eventually(t, "end of all processes", func(context.Context) error {
 		if left := processesWith(t, dir); len(left) > 0 {
 			return fmt.Errorf("%w: %q", errNotYet, left)
 		}
@@ -221,21 +222,20 @@ func waitNoProcess(t *testing.T, dir string) {
 
 // upAs brings a sandbox up as another user, who needs binaries that everybody
 // may read.
-func upAs(t *testing.T, credential *syscall.Credential, name string, flags ...string) *sandbox {
+func upAs(t *testing.T, credential *syscall.Credential, name string, flags ...string) *testbox.Sandbox {
 	t.Helper()
-	binary, err := binaryPath()
+	binary, err := testbox.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if credential != nil {
 		binary = publish(t, binary)
 	}
-	name = fmt.Sprintf("%s-%d", name, os.Getpid())
-	cmd := exec.CommandContext(t.Context(), binary, append([]string{"up", "--name=" + name, "--json"}, flags...)...)
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"up", "--name=" + testbox.Name(name), "--json"}, flags...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	cmd.Dir = "/"
-	out := mustRun(t, cmd)
-	s, err := open(binary, out)
+	out := testbox.MustRun(t, cmd)
+	s, err := testbox.Open(binary, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func publish(t *testing.T, binary string) string {
 	}
 	for _, name := range []string{"sandbox", "sandbox-controlplane"} {
 		from := filepath.Join(filepath.Dir(binary), name)
-		if _, err := run(exec.CommandContext(t.Context(), "cp", "--reflink=auto", from, dir)); err != nil {
+		if _, err := testbox.Output(exec.CommandContext(t.Context(), "cp", "--reflink=auto", from, dir)); err != nil {
 			t.Fatal(err)
 		}
 	}

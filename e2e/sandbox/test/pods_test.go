@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 )
 
 // pod makes a pod with one container that runs a shell script.
@@ -42,7 +44,7 @@ func pod(name, script string, changes ...func(*corev1.Pod)) *corev1.Pod {
 // create creates a pod and deletes it after the test.
 func create(t *testing.T, p *corev1.Pod) {
 	t.Helper()
-	pods := shared.client.CoreV1().Pods("default")
+	pods := shared.Kube.CoreV1().Pods("default")
 	if _, err := pods.Create(t.Context(), p, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +93,8 @@ func summarize(p *corev1.Pod) summary {
 func waitPod(t *testing.T, name string, want summary) *corev1.Pod {
 	t.Helper()
 	var p *corev1.Pod
-	eventually(t, "pod "+name, func(ctx context.Context) (err error) {
-		if p, err = shared.client.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
+	testbox.Eventually(t, "pod "+name, func(ctx context.Context) (err error) {
+		if p, err = shared.Kube.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
 			return err
 		}
 		if diff := cmp.Diff(want, summarize(p)); diff != "" {
@@ -165,7 +167,7 @@ func TestPodStates(t *testing.T) {
 			name:   "unready",
 			reason: "a readiness probe that fails keeps the pod out of service without a restart",
 			pod: pod("unready", "sleep 600", func(p *corev1.Pod) {
-				p.Spec.Containers[0].ReadinessProbe = httpProbe("/", intstr.FromInt32(9))
+				p.Spec.Containers[0].ReadinessProbe = testbox.HTTPProbe("/", intstr.FromInt32(9))
 			}),
 			want: summary{Phase: corev1.PodRunning},
 		},
@@ -173,7 +175,7 @@ func TestPodStates(t *testing.T) {
 			name:   "unhealthy",
 			reason: "a liveness probe that fails restarts the container; SIGTERM ends it with 143",
 			pod: pod("unhealthy", "exec sleep 600", func(p *corev1.Pod) {
-				probe := httpProbe("/", intstr.FromInt32(9))
+				probe := testbox.HTTPProbe("/", intstr.FromInt32(9))
 				probe.FailureThreshold = 1
 				p.Spec.Containers[0].LivenessProbe = probe
 			}),
@@ -201,13 +203,6 @@ func TestPodStates(t *testing.T) {
 	}
 }
 
-func httpProbe(path string, port intstr.IntOrString) *corev1.Probe {
-	return &corev1.Probe{
-		ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: port}},
-		PeriodSeconds: 1,
-	}
-}
-
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	script := `echo "$NAME $IP $VIA $TRACK $CPU"; sleep 600`
@@ -228,8 +223,8 @@ func TestEnvironment(t *testing.T) {
 	create(t, p)
 	running := waitPod(t, "environment", summary{Phase: corev1.PodRunning, Ready: true})
 	want := "environment " + running.Status.PodIP + " environment-$(NAME) canary 2\n"
-	eventually(t, "log", func(ctx context.Context) error {
-		got, err := run(shared.command(ctx, "kubectl", "logs", "environment"))
+	testbox.Eventually(t, "log", func(ctx context.Context) error {
+		got, err := testbox.Output(shared.Command(ctx, "kubectl", "logs", "environment"))
 		if err != nil {
 			return err
 		}
@@ -248,7 +243,7 @@ func TestReadinessGate(t *testing.T) {
 	}))
 	waitPod(t, "gate", summary{Phase: corev1.PodRunning})
 	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":%q,"status":"True"}]}}`, gate)
-	_, err := shared.client.CoreV1().Pods("default").Patch(t.Context(), "gate",
+	_, err := shared.Kube.CoreV1().Pods("default").Patch(t.Context(), "gate",
 		types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 	if err != nil {
 		t.Fatal(err)
@@ -305,11 +300,11 @@ func TestTermination(t *testing.T) {
 			}))
 			waitPod(t, name, summary{Phase: corev1.PodRunning, Ready: true})
 			began := time.Now()
-			pods := shared.client.CoreV1().Pods("default")
+			pods := shared.Kube.CoreV1().Pods("default")
 			if err := pods.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "deletion", func(ctx context.Context) error {
+			testbox.Eventually(t, "deletion", func(ctx context.Context) error {
 				_, err := pods.Get(ctx, name, metav1.GetOptions{})
 				if apierrors.IsNotFound(err) {
 					return nil
@@ -343,11 +338,11 @@ func TestForcedDeletion(t *testing.T) {
 	if len(processesWith(t, mark)) == 0 {
 		t.Fatal("the pod's process cannot be found, so the test would prove nothing")
 	}
-	err := shared.client.CoreV1().Pods("default").Delete(t.Context(), "forced", metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)})
+	err := shared.Kube.CoreV1().Pods("default").Delete(t.Context(), "forced", metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "end of the process", func(context.Context) error {
+	testbox.Eventually(t, "end of the process", func(context.Context) error {
 		if left := processesWith(t, mark); len(left) > 0 {
 			return fmt.Errorf("%w: %q", errNotYet, left)
 		}

@@ -17,13 +17,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
+
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 )
 
 // deploy creates a Deployment and deletes it after the test.
 func deploy(t *testing.T, name string, replicas int32, spec corev1.PodSpec, annotations map[string]string) {
 	t.Helper()
 	labels := map[string]string{"app": name}
-	deployments := shared.client.AppsV1().Deployments("default")
+	deployments := shared.Kube.AppsV1().Deployments("default")
 	_, err := deployments.Create(t.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: appsv1.DeploymentSpec{
@@ -44,8 +46,8 @@ func deploy(t *testing.T, name string, replicas int32, spec corev1.PodSpec, anno
 
 func waitAvailable(t *testing.T, name string, want int32) {
 	t.Helper()
-	eventually(t, "Deployment "+name, func(ctx context.Context) error {
-		d, err := shared.client.AppsV1().Deployments("default").Get(ctx, name, metav1.GetOptions{})
+	testbox.Eventually(t, "Deployment "+name, func(ctx context.Context) error {
+		d, err := shared.Kube.AppsV1().Deployments("default").Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -63,11 +65,11 @@ func TestShop(t *testing.T) {
 		Name:           "shop",
 		Image:          "weir.dev/shop:v7",
 		Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
-		ReadinessProbe: httpProbe("/healthz", intstr.FromString("http")),
+		ReadinessProbe: testbox.HTTPProbe("/healthz", intstr.FromString("http")),
 	}}}, map[string]string{"prometheus.io/scrape": "true", "prometheus.io/port": "8080"})
 	waitAvailable(t, "shop", 2)
 
-	service, err := shared.client.CoreV1().Services("default").Create(t.Context(), &corev1.Service{
+	service, err := shared.Kube.CoreV1().Services("default").Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
 		Spec: corev1.ServiceSpec{
 			Selector: map[string]string{"app": "shop"},
@@ -82,21 +84,21 @@ func TestShop(t *testing.T) {
 			t.Skipf("no ClusterIPs here: %s", shared.KubeProxyReason)
 		}
 		waitVersion(t, func(ctx context.Context) *exec.Cmd {
-			return shared.command(ctx, "exec", "--", "curl", "-s", "-m", "1", "http://"+service.Spec.ClusterIP)
+			return shared.Command(ctx, "exec", "--", "curl", "-s", "-m", "1", "http://"+service.Spec.ClusterIP)
 		})
 	})
 	t.Run("Gateway", func(t *testing.T) {
-		apply := shared.command(t.Context(), "kubectl", "apply", "-f", "-")
+		apply := shared.Command(t.Context(), "kubectl", "apply", "-f", "-")
 		apply.Stdin = strings.NewReader(shopRoute)
-		mustRun(t, apply)
+		testbox.MustRun(t, apply)
 		waitVersion(t, func(ctx context.Context) *exec.Cmd {
 			return exec.CommandContext(ctx, "curl", "-s", "-m", "1", "-H", "Host: shop.example", shared.GatewayURL)
 		})
 	})
 	t.Run("Prometheus", func(t *testing.T) {
-		eventually(t, "targets", func(ctx context.Context) error {
+		testbox.Eventually(t, "targets", func(ctx context.Context) error {
 			query := `count by (job, namespace) (up{pod=~"shop-.+",pod_template_hash!=""} == 1)`
-			out, err := run(exec.CommandContext(ctx, "curl", "-s", "-m", "2", "-G", "--data-urlencode", "query="+query, shared.PrometheusURL+"/api/v1/query"))
+			out, err := testbox.Output(exec.CommandContext(ctx, "curl", "-s", "-m", "2", "-G", "--data-urlencode", "query="+query, shared.PrometheusURL+"/api/v1/query"))
 			if err != nil {
 				return err
 			}
@@ -135,8 +137,8 @@ spec:
 // its image as the version.
 func waitVersion(t *testing.T, command func(ctx context.Context) *exec.Cmd) {
 	t.Helper()
-	eventually(t, "answer of the shop", func(ctx context.Context) error {
-		out, err := run(command(ctx))
+	testbox.Eventually(t, "answer of the shop", func(ctx context.Context) error {
+		out, err := testbox.Output(command(ctx))
 		if err != nil {
 			return err
 		}
@@ -163,7 +165,7 @@ func TestBulk(t *testing.T) {
 	deploy(t, "bulk-bad", 3, spec, map[string]string{"weir.dev/ready": "false"})
 	waitAvailable(t, "bulk-good", 300)
 
-	pods := shared.client.CoreV1().Pods("default")
+	pods := shared.Kube.CoreV1().Pods("default")
 	good, err := pods.List(t.Context(), metav1.ListOptions{LabelSelector: "app=bulk-good"})
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +177,7 @@ func TestBulk(t *testing.T) {
 	if len(ips) != 300 {
 		t.Errorf("300 pods have %d addresses", len(ips))
 	}
-	eventually(t, "unready pods", func(ctx context.Context) error {
+	testbox.Eventually(t, "unready pods", func(ctx context.Context) error {
 		bad, err := pods.List(ctx, metav1.ListOptions{LabelSelector: "app=bulk-bad"})
 		if err != nil {
 			return err
@@ -187,12 +189,12 @@ func TestBulk(t *testing.T) {
 		}
 		return nil
 	})
-	err = shared.client.AppsV1().Deployments("default").Delete(t.Context(), "bulk-good",
+	err = shared.Kube.AppsV1().Deployments("default").Delete(t.Context(), "bulk-good",
 		metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "end of the pods", func(ctx context.Context) error {
+	testbox.Eventually(t, "end of the pods", func(ctx context.Context) error {
 		left, err := pods.List(ctx, metav1.ListOptions{LabelSelector: "app=bulk-good"})
 		if err != nil {
 			return err

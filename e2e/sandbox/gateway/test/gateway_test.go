@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/ptr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 )
 
@@ -28,20 +29,20 @@ func TestSharesFollowTheWeights(t *testing.T) {
 	s.deploy("v2", 2)
 	s.route(gwv1.HTTPRouteRule{BackendRefs: backendRefs([]share{{"v1", 90}, {"v2", 10}})})
 	log := s.load(100)
-	s.shareIs(s.count(log, time.Now(), 20*time.Second), "v2", 0.1)
+	testbox.ShareIs(t, testbox.Count(t, log, time.Now(), 20*time.Second), "v2", 0.1)
 	for _, step := range []struct {
 		v1, v2 int32
 		want   float64
 	}{{0, 100, 1}, {50, 50, 0.5}, {100, 0, 0}, {999, 1, 0.001}, {3, 1, 0.25}} {
 		from := s.shift(share{"v1", step.v1}, share{"v2", step.v2})
-		s.shareIs(s.count(log, from, 5*time.Second), "v2", step.want)
+		testbox.ShareIs(t, testbox.Count(t, log, from, 5*time.Second), "v2", step.want)
 	}
 	// Between two extremes not one request may be of the other version.
 	for range 10 {
-		s.shareIs(s.count(log, s.shift(share{"v2", 1}), 300*time.Millisecond), "v2", 1)
-		s.shareIs(s.count(log, s.shift(share{"v1", 1}), 300*time.Millisecond), "v2", 0)
+		testbox.ShareIs(t, testbox.Count(t, log, s.shift(share{"v2", 1}), 300*time.Millisecond), "v2", 1)
+		testbox.ShareIs(t, testbox.Count(t, log, s.shift(share{"v1", 1}), 300*time.Millisecond), "v2", 0)
 	}
-	s.noneBad(log)
+	testbox.NoneBad(t, log)
 }
 
 // Pods come and go without a failed request.
@@ -54,15 +55,15 @@ func TestNoRequestFailsWhilePodsComeAndGo(t *testing.T) {
 	log := s.load(100)
 	start := time.Now()
 	for _, replicas := range []int{8, 2, 5, 1, 4} {
-		s.scale("v1", replicas)
+		box.Scale(t, s.name, "v1", replicas)
 	}
 	for range 3 {
-		s.restart("v1")
-		s.restart("v2")
+		box.Restart(t, s.name, "v1")
+		box.Restart(t, s.name, "v2")
 	}
 	end := time.Now()
-	s.shareIs(s.count(log, start, end.Sub(start)), "v2", 0.1)
-	s.noneBad(log)
+	testbox.ShareIs(t, testbox.Count(t, log, start, end.Sub(start)), "v2", 0.1)
+	testbox.NoneBad(t, log)
 }
 
 // A pod that ends without a drain fails requests, and the log shows them: the
@@ -74,7 +75,7 @@ func TestCrashesAreSeen(t *testing.T) {
 	s.route(gwv1.HTTPRouteRule{BackendRefs: backendRefs([]share{{"v1", 1}})})
 	start := time.Now()
 	log := s.load(100)
-	eventually(t, "bad responses", func(context.Context) error {
+	testbox.Eventually(t, "bad responses", func(context.Context) error {
 		if err := log.Refresh(); err != nil {
 			return fmt.Errorf("load: %w", err)
 		}
@@ -91,13 +92,13 @@ func TestNoEndpointsAndNoService(t *testing.T) {
 	s.deploy("v1", 0)
 	s.route(gwv1.HTTPRouteRule{BackendRefs: backendRefs([]share{{"v1", 1}})})
 	log := s.load(50)
-	if c := s.count(log, time.Now(), time.Second); c.Total() == 0 || c.Total() != c.Bad().Total() || c.Bad().Total() != c.Where(code(503)).Total() {
+	if c := testbox.Count(t, log, time.Now(), time.Second); c.Total() == 0 || c.Total() != c.Bad().Total() || c.Bad().Total() != c.Where(code(503)).Total() {
 		t.Errorf("responses without endpoints: %v, want 503 only", c)
 	}
-	if err := box.core.CoreV1().Services(s.name).Delete(t.Context(), "v1", metav1.DeleteOptions{}); err != nil {
+	if err := box.Kube.CoreV1().Services(s.name).Delete(t.Context(), "v1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "ResolvedRefs", func(ctx context.Context) error {
+	testbox.Eventually(t, "ResolvedRefs", func(ctx context.Context) error {
 		r, err := box.gw.GatewayV1().HTTPRoutes(s.name).Get(ctx, "shop", metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("API server: %w", err)
@@ -109,7 +110,7 @@ func TestNoEndpointsAndNoService(t *testing.T) {
 		}
 		return fmt.Errorf("conditions %+v", r.Status.Parents[0].Conditions)
 	})
-	if c := s.count(log, time.Now(), time.Second); c.Total() == 0 || c.Total() != c.Where(code(500)).Total() {
+	if c := testbox.Count(t, log, time.Now(), time.Second); c.Total() == 0 || c.Total() != c.Where(code(500)).Total() {
 		t.Errorf("responses without a Service: %v, want 500 only", c)
 	}
 }
@@ -128,8 +129,8 @@ func TestMirror(t *testing.T) {
 		BackendRefs: backendRefs([]share{{"v1", 1}}),
 	})
 	log := s.load(100)
-	s.shareIs(s.count(log, time.Now(), 10*time.Second), "v1", 1)
-	s.noneBad(log)
+	testbox.ShareIs(t, testbox.Count(t, log, time.Now(), 10*time.Second), "v1", 1)
+	testbox.NoneBad(t, log)
 	total := counted(t, "sandbox_gateway_requests_total", s.name)
 	copies := counted(t, "sandbox_gateway_mirrored_requests_total", s.name)
 	// Both grow while they are read: four deviations and what half a second adds.
@@ -171,7 +172,7 @@ func TestGRPCRoute(t *testing.T) {
 	if _, err := box.gw.GatewayV1().GRPCRoutes(s.name).Create(t.Context(), route, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "GRPCRoute", func(ctx context.Context) error {
+	testbox.Eventually(t, "GRPCRoute", func(ctx context.Context) error {
 		r, err := box.gw.GatewayV1().GRPCRoutes(s.name).Get(ctx, "shop", metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("API server: %w", err)
@@ -180,10 +181,10 @@ func TestGRPCRoute(t *testing.T) {
 	})
 	log := s.load(100, "--protocol=grpc")
 	start := time.Now()
-	s.restart("v1")
-	s.restart("v2")
-	s.shareIs(s.count(log, start, max(time.Since(start), 10*time.Second)), "v2", 0.2)
-	s.noneBad(log)
+	box.Restart(t, s.name, "v1")
+	box.Restart(t, s.name, "v2")
+	testbox.ShareIs(t, testbox.Count(t, log, start, max(time.Since(start), 10*time.Second)), "v2", 0.2)
+	testbox.NoneBad(t, log)
 }
 
 // A gateway that is killed and started again serves as before, from its first
@@ -193,15 +194,15 @@ func TestGatewayRestart(t *testing.T) {
 	s.deploy("v1", 2)
 	s.route(gwv1.HTTPRouteRule{BackendRefs: backendRefs([]share{{"v1", 1}})})
 	log := s.load(100)
-	if err := box.control.Kill(t.Context(), "gateway"); err != nil {
+	if err := box.Control.Kill(t.Context(), "gateway"); err != nil {
 		t.Fatal(err)
 	}
-	if err := box.control.StartAgain(t.Context(), "gateway"); err != nil {
+	if err := box.Control.StartAgain(t.Context(), "gateway"); err != nil {
 		t.Fatal(err)
 	}
 	started := time.Now()
 	var first load.Response
-	eventually(t, "a good response", func(context.Context) (err error) {
+	testbox.Eventually(t, "a good response", func(context.Context) (err error) {
 		if err = log.Refresh(); err == nil {
 			var ok bool
 			if first, ok = log.First(started, func(r load.Response) bool { return !r.Bad() }); !ok {
@@ -210,7 +211,7 @@ func TestGatewayRestart(t *testing.T) {
 		}
 		return err
 	})
-	s.shareIs(s.count(log, first.At, 2*time.Second), "v1", 1)
+	testbox.ShareIs(t, testbox.Count(t, log, first.At, 2*time.Second), "v1", 1)
 	// While it was down there was no answer at all; since, no bad one.
 	if c := log.All().Bad(); c.Total() == 0 || c.Total() != c.Lost().Total() {
 		t.Errorf("bad responses %v, want only requests without an answer", c)

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/weir-dev/weir/e2e/sandbox/cluster"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/sandbox/outbound/destination"
 )
@@ -44,20 +45,20 @@ func TestServiceProfile(t *testing.T) {
 		m.shareIs(log, at, 0.5)
 		m.shareIs(calls, at, 0.5)
 	})
-	step("Rollout", func(*testing.T) {
+	step("Rollout", func(t *testing.T) {
 		at := time.Now()
-		m.restart("canary")
+		box.Restart(t, m.namespace, "canary")
 		m.shareIs(log, at, 0.5)
 	})
 	step("ControllerKilled", func(t *testing.T) {
-		if err := box.control.Kill(t.Context(), cluster.LinkerdDestination); err != nil {
+		if err := box.Control.Kill(t.Context(), cluster.LinkerdDestination); err != nil {
 			t.Fatal(err)
 		}
 		m.patch("200m", "800m") // nobody hears of it yet
 		m.shareIs(log, time.Now(), 0.5)
 	})
 	step("ControllerBack", func(t *testing.T) {
-		if err := box.control.StartAgain(t.Context(), cluster.LinkerdDestination); err != nil {
+		if err := box.Control.StartAgain(t.Context(), cluster.LinkerdDestination); err != nil {
 			t.Fatal(err)
 		}
 		m.shareIs(log, m.arrives(m.targets(2000, 8000), m.targets(2000, 8000)), 0.8)
@@ -75,6 +76,6 @@ func TestServiceProfile(t *testing.T) {
 		m.shareIs(log, at, 0)
 		m.shareIs(calls, at, 0)
 	})
-	m.noneBad(log)
-	m.noneBad(calls)
+	testbox.NoneBad(t, log)
+	testbox.NoneBad(t, calls)
 }

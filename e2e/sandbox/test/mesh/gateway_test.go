@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 )
 
@@ -64,13 +65,13 @@ func TestGateway(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
 	m.apply(edge)
-	run(t, box.command(t.Context(), "kubectl", "-n", m.name, "rollout", "status", "deployment/edge", "--timeout="+patience.String()))
+	box.Run(t, "kubectl", "-n", m.name, "rollout", "status", "deployment/edge", "--timeout="+testbox.Patience.String())
 	ips := strings.Fields(m.get("pod", `{.items[?(@.metadata.labels.istio)].status.podIP}`))
 	if len(ips) != 2 {
 		t.Fatalf("Envoys at %v, want two", ips)
 	}
 	shop := request{address: ips[0] + ":80", host: "shop.example.com", path: "/"}
-	eventually(t, "gateway", func(ctx context.Context) error {
+	testbox.Eventually(t, "gateway", func(ctx context.Context) error {
 		if key, err := m.send(ctx, shop); err != nil || key.Code != 200 {
 			return fmt.Errorf("got %+v and error %w", key, err)
 		}
@@ -80,8 +81,8 @@ func TestGateway(t *testing.T) {
 	m.all(m.count(10, request{address: ips[0] + ":80", host: "other.example.com", path: "/"}), load.Key{Code: 404})
 
 	log := m.load(200, "--target=http://edge/", "--host=shop.example.com", "--endpoints="+m.name+"/edge", "--kubeconfig="+box.InsideKubeconfig)
-	run(t, box.command(t.Context(), "kubectl", "-n", m.name, "rollout", "restart", "deployment/edge"))
-	eventually(t, "restart", func(context.Context) error {
+	box.Run(t, "kubectl", "-n", m.name, "rollout", "restart", "deployment/edge")
+	testbox.Eventually(t, "restart", func(context.Context) error {
 		left := m.get("pod", `{.items[?(@.metadata.labels.istio)].status.podIP}`)
 		if ready := m.get("deployment/edge", "{.status.readyReplicas}"); ready != "2" || len(strings.Fields(left)) != 2 ||
 			strings.Contains(left+" ", ips[0]+" ") || strings.Contains(left+" ", ips[1]+" ") {

@@ -4,18 +4,15 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/weir-dev/weir/e2e/sandbox/control"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 	"github.com/weir-dev/weir/e2e/sandbox/shop"
 )
@@ -33,12 +30,12 @@ type mesh struct {
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
 	m := &mesh{t: t, name: "mesh-" + strings.ToLower(strings.NewReplacer("/", "-").Replace(t.Name())), client: newClient()}
-	run(t, box.command(t.Context(), "kubectl", "create", "namespace", m.name))
+	box.Run(t, "kubectl", "create", "namespace", m.name)
 	t.Cleanup(func() {
 		// Without its pods a namespace holds nothing that costs the next test time.
-		cmd := box.command(context.Background(), "kubectl", "-n", m.name, "delete", "deployment,pod", "--all", "--grace-period=1", "--wait=false")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("cannot delete the pods: %v: %s", err, out)
+		cmd := box.Command(context.Background(), "kubectl", "-n", m.name, "delete", "deployment,pod", "--all", "--grace-period=1", "--wait=false")
+		if _, err := testbox.Output(cmd); err != nil {
+			t.Error(err)
 		}
 	})
 	services := service("web", "app: web")
@@ -64,7 +61,7 @@ spec:
 
 // newClient makes a client inside the sandbox's network.
 func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: box.control.DialContext}, Timeout: 5 * time.Second}
+	return &http.Client{Transport: &http.Transport{DialContext: box.Control.DialContext}, Timeout: 5 * time.Second}
 }
 
 // service is the manifest of a Service on every port that istiod reads a
@@ -103,15 +100,15 @@ spec:
 // name.
 func (m *mesh) apply(manifests string) {
 	m.t.Helper()
-	cmd := box.command(m.t.Context(), "kubectl", "-n", m.name, "apply", "-f", "-")
+	cmd := box.Command(m.t.Context(), "kubectl", "-n", m.name, "apply", "-f", "-")
 	cmd.Stdin = strings.NewReader(strings.ReplaceAll(manifests, "NAMESPACE", m.name))
-	run(m.t, cmd)
+	testbox.MustRun(m.t, cmd)
 }
 
 // get returns a field of an object.
 func (m *mesh) get(object, jsonPath string) string {
 	m.t.Helper()
-	return run(m.t, box.command(m.t.Context(), "kubectl", "-n", m.name, "get", object, "-o", "jsonpath="+jsonPath))
+	return box.Run(m.t, "kubectl", "-n", m.name, "get", object, "-o", "jsonpath="+jsonPath)
 }
 
 func (m *mesh) podIP(pod string) string {
@@ -121,7 +118,7 @@ func (m *mesh) podIP(pod string) string {
 
 func (m *mesh) podsReady() {
 	m.t.Helper()
-	run(m.t, box.command(m.t.Context(), "kubectl", "-n", m.name, "wait", "--for=condition=Ready", "pod", "--all", "--timeout="+patience.String()))
+	box.Run(m.t, "kubectl", "-n", m.name, "wait", "--for=condition=Ready", "pod", "--all", "--timeout="+testbox.Patience.String())
 }
 
 // request is what a client asks of a proxy.
@@ -159,7 +156,7 @@ func (m *mesh) send(ctx context.Context, r request) (load.Key, error) {
 // without a rule a Service's own pods give it by chance.
 func (m *mesh) answered(r request, want load.Key) {
 	m.t.Helper()
-	eventually(m.t, r.host+r.path, func(ctx context.Context) error {
+	testbox.Eventually(m.t, r.host+r.path, func(ctx context.Context) error {
 		for range 20 {
 			got, err := m.send(ctx, r)
 			if err != nil {
@@ -199,49 +196,26 @@ func (m *mesh) all(c load.Counts, want load.Key) {
 // gives, or an answer is bad.
 func (m *mesh) shareIs(c load.Counts, version string, p float64) {
 	m.t.Helper()
-	got, of := c.Share(version)
-	if low, high := load.ShareBounds(p, of, 4); !(low <= got && got <= high) {
-		m.t.Errorf("share of %s is %.4f of %d, want %.4f to %.4f: %v", version, got, of, low, high, c)
-	}
+	testbox.ShareIs(m.t, c, version, p)
 	if c.Bad().Total() != 0 {
 		m.t.Errorf("bad answers: %v", c.Bad())
 	}
 }
 
-// load starts a load and returns its log once it has a first good answer.
+// load starts a load and returns its log once it has had a first good answer.
 func (m *mesh) load(rate int, flags ...string) *load.Log {
 	m.t.Helper()
-	path := filepath.Join(m.t.TempDir(), "load.log")
-	name := "load-" + m.name
-	args := append([]string{"load", "--name=" + name, "--rate=" + strconv.Itoa(rate), "--duration=10m", "--await=30s", "--out=" + path}, flags...)
-	if err := box.control.Start(m.t.Context(), control.Process{Name: name, Path: box.binary, Args: args, Env: os.Environ()}); err != nil {
-		m.t.Fatal(err)
-	}
-	m.t.Cleanup(func() {
-		if err := box.control.Stop(context.Background(), name, 10*time.Second); err != nil {
-			m.t.Error(err)
-		}
-	})
-	var log *load.Log
-	eventually(m.t, "load", func(context.Context) (err error) {
-		if log, err = load.Open(path); err == nil && log.All().Total() == log.All().Bad().Total() {
-			err = errors.New("no good answer yet")
-		}
-		return err
-	})
-	return log
+	return box.Load(m.t, "load-"+m.name, append([]string{"--rate=" + strconv.Itoa(rate), "--await=30s"}, flags...)...)
 }
 
 // goesOn waits until a load has gone on for a time, and fails the test if any
 // answer was bad.
 func (m *mesh) goesOn(log *load.Log, over time.Duration) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), over+patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), over+testbox.Patience)
 	defer cancel()
 	if err := log.WaitCovered(ctx, time.Now().Add(over)); err != nil {
 		m.t.Fatal(err)
 	}
-	if first, ok := log.FirstBad(time.Time{}); ok {
-		m.t.Errorf("%d bad answers of %d, the first %+v", log.All().Bad().Total(), log.All().Total(), first)
-	}
+	testbox.NoneBad(m.t, log)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-dev/weir/e2e/sandbox/control"
+	"github.com/weir-dev/weir/e2e/sandbox/internal/testbox"
 	"github.com/weir-dev/weir/e2e/sandbox/load"
 )
 
@@ -28,7 +29,7 @@ func TestVirtualService(t *testing.T) {
 	m := newMesh(t)
 	// The mirrored server is no version of web, so that it has no other requests.
 	m.apply(service("shadow", "version: shadow") + shopPod("shadow"))
-	run(t, box.command(t.Context(), "kubectl", "-n", m.name, "label", "--overwrite", "pod/shadow", "app=shadow"))
+	box.Run(t, "kubectl", "-n", m.name, "label", "--overwrite", "pod/shadow", "app=shadow")
 	m.podsReady()
 	m.apply(`
 apiVersion: networking.istio.io/v1
@@ -71,7 +72,7 @@ spec:
 
 	before := m.served("shadow")
 	m.all(m.count(100, m.web("/mirror")), stable)
-	eventually(t, "mirror", func(context.Context) error {
+	testbox.Eventually(t, "mirror", func(context.Context) error {
 		if got := m.served("shadow") - before; got != 100 {
 			return fmt.Errorf("the mirrored server has seen %d requests, want 100", got)
 		}
@@ -122,7 +123,7 @@ spec:
     - {name: stable, port: 80, weight: %d}
     - {name: canary, port: 80, weight: %d}
 `, weight, 100-weight, weight))
-		eventually(t, "status", func(context.Context) error {
+		testbox.Eventually(t, "status", func(context.Context) error {
 			return accepted(m.get("httproute/web", "{.status.parents}"), generation+1)
 		})
 		// The rule of this generation tells that it is in force.
@@ -220,9 +221,9 @@ spec:
   - hosts: ["*/*"]
 `, m.sidecar))
 	// A connection of its own for every request, since connections are routed.
-	m.client.Transport = &http.Transport{DialContext: box.control.DialContext, DisableKeepAlives: true}
+	m.client.Transport = &http.Transport{DialContext: box.Control.DialContext, DisableKeepAlives: true}
 	tcp := request{address: m.sidecar + ":9001", host: "any", path: "/"}
-	eventually(t, "listeners", func(ctx context.Context) error {
+	testbox.Eventually(t, "listeners", func(ctx context.Context) error {
 		if _, err := m.send(ctx, tcp); err != nil {
 			return err
 		}
@@ -255,7 +256,7 @@ spec:
 // refuses, in one way or another: whom it reached, the sidecar's statistics tell.
 func (m *mesh) handshake(serverName string) {
 	m.t.Helper()
-	conn, err := box.control.DialContext(m.t.Context(), "tcp", net.JoinHostPort(m.sidecar, "9443"))
+	conn, err := box.Control.DialContext(m.t.Context(), "tcp", net.JoinHostPort(m.sidecar, "9443"))
 	if err != nil {
 		return // nothing listens yet
 	}
@@ -300,11 +301,11 @@ func (m *mesh) knows(pod string) {
 	m.t.Helper()
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return box.control.DialFrom(ctx, "127.0.0.1", network, address)
+			return box.Control.DialFrom(ctx, "127.0.0.1", network, address)
 		},
 		DisableKeepAlives: true,
 	}}
-	eventually(m.t, "syncz", func(ctx context.Context) error {
+	testbox.Eventually(m.t, "syncz", func(ctx context.Context) error {
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, box.InsideIstiodURL+"/debug/syncz", nil)
 		if err != nil {
 			return err
@@ -342,20 +343,20 @@ spec:
 	m.answered(m.web("/"), load.Key{Version: "stable", Code: 200})
 	log := m.load(200, "--target=http://"+m.sidecar+":15080/", "--host=web")
 
-	if err := box.control.Kill(t.Context(), "istiod"); err != nil {
+	if err := box.Control.Kill(t.Context(), "istiod"); err != nil {
 		t.Fatal(err)
 	}
 	route("canary")
 	m.goesOn(log, 2*time.Second)
 	m.all(m.count(20, m.web("/")), load.Key{Version: "stable", Code: 200})
 
-	if err := box.control.StartAgain(t.Context(), "istiod"); err != nil {
+	if err := box.Control.StartAgain(t.Context(), "istiod"); err != nil {
 		t.Fatal(err)
 	}
 	m.answered(m.web("/"), load.Key{Version: "canary", Code: 200})
 	m.knows("client")
 	m.goesOn(log, 500*time.Millisecond)
-	statuses, err := box.control.Status(t.Context())
+	statuses, err := box.Control.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
