@@ -14,6 +14,11 @@ package v1alpha1
 // session of the new version back at once, and what is left in browsers means
 // nothing to the next release, not even to a retry of the same template.
 //
+// In an HTTPRoute the rules for sessions match the cookie beside what the user's rule
+// matches. Another rule of the route that would so lose requests is refused. Other
+// HTTPRoutes of the same host are not looked at: one that tells its requests apart by one
+// header for the same path loses those with the cookie to an older route.
+//
 // Clients that keep no cookies are drawn at each request. The measured share of the
 // requests is shown, but no step waits for it: some users send more of them.
 type SessionAffinity struct {

@@ -217,6 +217,13 @@ func (r *route) refuseExtras(v *view) *Refusal {
 		if _, refusal := r.matchedRule(v, e); refusal != nil {
 			return refusal
 		}
+		if other := r.overruled(v, withSession(e, r.session).Matches); other != nil {
+			return &Refusal{
+				Field:   RulePath(other.Rule, r.dialect.Kind().Matches),
+				Problem: fmt.Sprintf("counts before rule %d, but not before the rule for the matches of a step, which asks for more: requests would go there", v.Place),
+				Remedy:  "match more headers in it, or take the matches out of the steps",
+			}
+		}
 	}
 	return nil
 }

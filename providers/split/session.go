@@ -2,7 +2,6 @@ package split
 
 import (
 	"fmt"
-	"reflect"
 	"regexp"
 
 	"github.com/weir-dev/weir/apis/v1alpha1"
@@ -142,52 +141,12 @@ func (r *route) refuseSession(v *view) *Refusal {
 		refusal.Remedy = "take sessionAffinity out of spec.traffic of the Rollout, or leave the rule out of its ruleNames"
 		return refusal
 	}
-	for i := range r.views {
-		if other := &r.views[i]; !r.selected(*other) && r.overruled(other, v) {
-			return &Refusal{
-				Field:   RulePath(other.Rule, r.dialect.Kind().Matches),
-				Problem: fmt.Sprintf("has parameters of the query, which count less than the cookies of sessions of rule %d: its requests would go there", v.Place),
-				Remedy:  "match a header in it, or take sessionAffinity out of spec.traffic of the Rollout",
-			}
+	if other := r.overruled(v, cookie(r.session, v1alpha1.MatchExact, r.session.Canary())); other != nil {
+		return &Refusal{
+			Field:   RulePath(other.Rule, r.dialect.Kind().Matches),
+			Problem: fmt.Sprintf("counts before rule %d, but not before the rules for its sessions, which match a cookie as well: requests would go there", v.Place),
+			Remedy:  "match one header more in it, or take sessionAffinity out of spec.traffic of the Rollout",
 		}
 	}
 	return nil
-}
-
-// overruled says whether requests that meet a rule rather than another one would
-// meet the other one as soon as that asks for one more header. Headers count before
-// parameters of the query, but only where the paths are the same.
-func (r *route) overruled(rule, other *view) bool {
-	if r.dialect.Kind().FirstWins {
-		return false
-	}
-	for _, a := range matchesOf(rule, r.dialect.Kind().Matches) {
-		for _, b := range matchesOf(other, r.dialect.Kind().Matches) {
-			if reflect.DeepEqual(a["path"], b["path"]) && length(a, "headers") == length(b, "headers") && length(a, "queryParams") > length(b, "queryParams") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// matchesOf are the matches of a rule, one without conditions where there are none.
-func matchesOf(v *view, field string) []map[string]any {
-	list, _ := v.Raw[field].([]any)
-	out := make([]map[string]any, 0, len(list)+1)
-	for _, item := range list {
-		if m, ok := item.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	if len(out) == 0 {
-		out = append(out, nil)
-	}
-	return out
-}
-
-// length of a list in a match.
-func length(match map[string]any, field string) int {
-	list, _ := match[field].([]any)
-	return len(list)
 }

@@ -1,7 +1,6 @@
 package split
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -174,37 +173,6 @@ func TestSessionOfOtherKinds(t *testing.T) {
 	if got := r.carriesExtras(); got.loose {
 		t.Errorf("the route lacks something: %+v", got)
 	}
-}
-
-// TestSessionRefused: what keeps a route from having sessions is said beforehand.
-func TestSessionRefused(t *testing.T) {
-	refused := func(t *testing.T, u *unstructured.Unstructured, field string) {
-		t.Helper()
-		target := sticky(cart, 0, 0)
-		err := newRoute(plain("HTTPRoute"), u, target.Routes[0], target).unsupported(0)
-		var unsupported *providers.UnsupportedError
-		if !errors.As(err, &unsupported) || unsupported.Field != field {
-			t.Errorf("error is %v, want one about %s", err, field)
-		}
-	}
-	rules := func(u *unstructured.Unstructured) []any { return u.Object["spec"].(map[string]any)["rules"].([]any) }
-	t.Run("Query", func(t *testing.T) {
-		u := shop(t)
-		rules(u)[2].(map[string]any)["matches"] = []any{map[string]any{
-			"path": map[string]any{"type": "PathPrefix", "value": "/cart"}, "queryParams": []any{map[string]any{"name": "old", "value": "1"}},
-		}}
-		refused(t, u, "spec.rules[2].matches")
-	})
-	t.Run("QueryElsewhere", func(t *testing.T) {
-		u := shop(t)
-		rules(u)[2].(map[string]any)["matches"] = []any{map[string]any{
-			"path": map[string]any{"type": "PathPrefix", "value": "/other"}, "queryParams": []any{map[string]any{"name": "old", "value": "1"}},
-		}}
-		target := sticky(cart, 0, 0)
-		if err := newRoute(plain("HTTPRoute"), u, target.Routes[0], target).unsupported(0); err != nil {
-			t.Errorf("a rule for other paths is no matter: %v", err)
-		}
-	})
 }
 
 // shopper are rules as a gateway has them.
