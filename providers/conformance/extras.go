@@ -119,6 +119,22 @@ func testExtras(t *testing.T, f *fixture) {
 	}
 }
 
+// throughCrashes makes a call, numbered for messages, by processes that each end after
+// one write, until one comes to its end.
+func (f *fixture) throughCrashes(t *testing.T, number int, call func(providers.Provider) error) {
+	t.Helper()
+	for n := 0; ; n++ {
+		weir, _ := crashing(f.Weir, 1)
+		err := call(f.New(weir))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, errCrash) || n == 30 {
+			t.Fatalf("call %d in process %d: %v", number, n, err)
+		}
+	}
+}
+
 // testExtrasCrash: extras come and go by the calls of processes that each end after
 // one write.
 func testExtrasCrash(t *testing.T, f *fixture) {
@@ -134,16 +150,7 @@ func testExtrasCrash(t *testing.T, f *fixture) {
 		func(p providers.Provider) error { return p.Raise(t.Context(), b, 100, 4, nil) },
 		func(p providers.Provider) error { return p.Restore(t.Context(), plain, 5, nil) },
 	} {
-		for n := 0; ; n++ {
-			weir, _ := crashing(f.Weir, 1)
-			err := call(f.New(weir))
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, errCrash) || n == 30 {
-				t.Fatalf("call %d in process %d: %v", i, n, err)
-			}
-		}
+		f.throughCrashes(t, i, call)
 		switch i {
 		case 0, 3:
 			f.mustHave(t, b, []int32{500, 0, 0, 100}[i])

@@ -119,16 +119,7 @@ func testSessionsCrash(t *testing.T, f *fixture) {
 		func(p providers.Provider) error { return p.Raise(t.Context(), next, 2500, 4, nil) },
 		func(p providers.Provider) error { return p.Restore(t.Context(), plain, 5, nil) },
 	} {
-		for n := 0; ; n++ {
-			weir, _ := crashing(f.Weir, 1)
-			err := call(f.New(weir))
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, errCrash) || n == 30 {
-				t.Fatalf("call %d in process %d: %v", i, n, err)
-			}
-		}
+		f.throughCrashes(t, i, call)
 		switch i {
 		case 0:
 			f.mustKeep(t, first)
