@@ -52,3 +52,11 @@ type TrafficStatus struct {
 	// +kubebuilder:validation:MaxLength=63
 	PreviewService string `json:"previewService,omitempty"`
 }
+
+// PreviewServiceName is the name of the preview Service, empty for none.
+func (s *RolloutSpec) PreviewServiceName() string {
+	if s.Traffic == nil {
+		return ""
+	}
+	return s.Traffic.PreviewServiceName
+}

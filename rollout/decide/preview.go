@@ -8,19 +8,11 @@ package decide
 // selects whatever the workload runs, so that it works without Weir, too. The
 // promotion adopts the pods that it selects, and widens it after that.
 
-// wantedPreview is the name of the preview Service that the spec asks for.
-func (p *pass) wantedPreview() string {
-	if t := p.in.Rollout.Spec.Traffic; t != nil {
-		return t.PreviewServiceName
-	}
-	return ""
-}
-
 // keepPreview sees that at rest the preview Service is there, under the name that
 // the spec has now. Its name is recorded before it is made, so that it can be found
 // when the spec has another. It is true when nothing is left to do.
 func (p *pass) keepPreview() bool {
-	want, v := p.wantedPreview(), p.in.Preview
+	want, v := p.in.Rollout.Spec.PreviewServiceName(), p.in.Preview
 	if v != nil && v.Exists && v.Name != want {
 		p.do(Effect{Kind: EffectDeletePreview, Name: v.Name, Why: "the spec does not ask for it any more"})
 		return p.wait(WaitRemoval, "the former preview Service to be deleted")

@@ -25,18 +25,10 @@ type preview struct {
 	taken bool
 }
 
-// wantedPreview is the name of the preview Service that the spec asks for.
-func wantedPreview(rollout *v1alpha1.Rollout) string {
-	if traffic := rollout.Spec.Traffic; traffic != nil {
-		return traffic.PreviewServiceName
-	}
-	return ""
-}
-
 // readPreview reads the preview Service, under the name that is recorded and under
 // the one that the spec has: most often they are the same.
 func (c *Client) readPreview(ctx context.Context, s *snapshot) (preview, error) {
-	wanted := wantedPreview(s.rollout)
+	wanted := s.rollout.Spec.PreviewServiceName()
 	found := preview{name: cmp.Or(s.rollout.Status.Traffic.PreviewService, wanted)}
 	for _, name := range slices.Compact([]string{found.name, wanted}) {
 		if name == "" {
@@ -71,7 +63,7 @@ func (c *Client) findStray(ctx context.Context, s *snapshot, found *preview) err
 	}
 	for i := range list.Items {
 		name := list.Items[i].Name
-		if !ownedBy(&list.Items[i], s.rollout) || name == found.name || name == wantedPreview(s.rollout) {
+		if !ownedBy(&list.Items[i], s.rollout) || name == found.name || name == s.rollout.Spec.PreviewServiceName() {
 			continue
 		}
 		service, err := c.service(ctx, s, name)
@@ -105,7 +97,7 @@ func (s *snapshot) previewFacts(found preview, slicesOf endpointSlicesOf) *decid
 
 // previewProblems say why the preview Service cannot have its name.
 func (s *snapshot) previewProblems(found frontage) []decide.Problem {
-	name := wantedPreview(s.rollout)
+	name := s.rollout.Spec.PreviewServiceName()
 	message := ""
 	switch {
 	case name == "":
